@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Enums of the dialect: what an exit looks at, what becomes of skipped KV.
+
+#ifndef ADAPTIVE_ATTRS_TD
+#define ADAPTIVE_ATTRS_TD
+
+include "AdaptiveDialect/IR/AdaptiveBase.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+
+class Adaptive_Enum<string name, string summary, list<I32EnumAttrCase> cases>
+    : I32EnumAttr<name, summary, cases> {
+  let genSpecializedAttr = 0;
+  let cppNamespace = "::adaptive";
+}
+
+def Adaptive_Criterion : Adaptive_Enum<"Criterion", "what an exit point scores", [
+  I32EnumAttrCase<"MaxProb", 0, "max_prob">,
+  I32EnumAttrCase<"Margin", 1, "margin">,
+  I32EnumAttrCase<"Entropy", 2, "entropy">,
+  I32EnumAttrCase<"Cosine", 3, "cosine">,
+  I32EnumAttrCase<"Probe", 4, "probe">]>;
+def Adaptive_CriterionAttr : EnumAttr<Adaptive_Dialect, Adaptive_Criterion, "criterion">;
+
+def Adaptive_KVFill : Adaptive_Enum<"KVFill", "what becomes of the KV of skipped layers", [
+  I32EnumAttrCase<"Exact", 0, "exact">,
+  I32EnumAttrCase<"Propagate", 1, "propagate">]>;
+def Adaptive_KVFillAttr : EnumAttr<Adaptive_Dialect, Adaptive_KVFill, "kv_fill">;
+
+def Adaptive_NormKind : Adaptive_Enum<"NormKind", "normalisation of a row", [
+  I32EnumAttrCase<"RMS", 0, "rms">,
+  I32EnumAttrCase<"Layer", 1, "layer">]>;
+def Adaptive_NormKindAttr : EnumAttr<Adaptive_Dialect, Adaptive_NormKind, "norm">;
+
+#endif

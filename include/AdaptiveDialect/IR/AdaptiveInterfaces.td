@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What an exit lowering may rely on: it matches these interfaces, never op
+// names, so that new kinds of exit points work with every lowering.
+
+#ifndef ADAPTIVE_INTERFACES_TD
+#define ADAPTIVE_INTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def Adaptive_ExitPointOpInterface : OpInterface<"ExitPointOpInterface"> {
+  let description = [{
+    An op that selects, row by row, between the value of leaving here and the
+    value of going on.
+  }];
+  let cppNamespace = "::adaptive";
+  let methods = [
+    InterfaceMethod<"Unrolled layers a row has run when it leaves here.",
+                    "int64_t", "getExitDepth">,
+    InterfaceMethod<"Position of this exit among the exits of the model, from 0.",
+                    "int64_t", "getExitIndex">,
+    InterfaceMethod<"Value of a row that leaves.", "::mlir::Value", "getExitValue">,
+    InterfaceMethod<"Value of a row that goes on.", "::mlir::Value", "getRestValue">,
+    InterfaceMethod<"Score per row, in logit space.", "::mlir::Value", "getExitScore">,
+    InterfaceMethod<"What becomes of the KV of the layers a leaving row skips.",
+                    "::adaptive::KVFill", "getKVFill">
+  ];
+}
+
+#endif
