@@ -7,6 +7,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FoldInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -20,7 +21,19 @@ using namespace adaptive;
 #define GET_TYPEDEF_CLASSES
 #include "AdaptiveDialect/IR/AdaptiveTypes.cpp.inc"
 
+namespace {
+/// Keeps folded constants inside elementwise regions: these are inlined into
+/// kernels as they stand and must not read values of the model around them.
+struct AdaptiveFoldInterface : DialectFoldInterface {
+  using DialectFoldInterface::DialectFoldInterface;
+  bool shouldMaterializeInto(Region *region) const final {
+    return isa<MapOp, LinearOp>(region->getParentOp());
+  }
+};
+} // namespace
+
 void AdaptiveDialect::initialize() {
+  addInterfaces<AdaptiveFoldInterface>();
   addOperations<
 #define GET_OP_LIST
 #include "AdaptiveDialect/IR/AdaptiveOps.cpp.inc"
@@ -37,8 +50,10 @@ void AdaptiveDialect::initialize() {
 
 LogicalResult KVType::verify(function_ref<InFlightDiagnostic()> emitError,
                              int64_t heads, int64_t headDim) {
-  if (heads <= 0 || headDim <= 0)
-    return emitError() << "heads and head dimension must be positive, but got "
-                       << heads << " x " << headDim;
+  // The bound keeps products of the two exact.
+  constexpr int64_t bound = 1 << 20;
+  if (heads <= 0 || headDim <= 0 || heads > bound || headDim > bound)
+    return emitError() << "heads and head dimension must lie in [1, " << bound
+                       << "], but got " << heads << " x " << headDim;
   return success();
 }

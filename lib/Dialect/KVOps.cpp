@@ -12,7 +12,8 @@ using namespace adaptive;
 
 LogicalResult KVAppendOp::verify() {
   int64_t width = getKv().getType().getHeads() * getKv().getType().getHeadDim();
-  if (rowWidth(getKeys().getType()) != width || getKeys().getType() != getValues().getType())
+  if (rowWidth(getKeys().getType()) != width ||
+      getKeys().getType() != getValues().getType())
     return emitOpError("keys and values must be tensor<?x") << width << "xf32>";
   return success();
 }
@@ -22,8 +23,12 @@ LogicalResult AttendOp::verify() {
   if (int64_t(getHeads()) <= 0 || getHeads() % kv.getHeads() != 0)
     return emitOpError("heads must be a positive multiple of the ")
            << kv.getHeads() << " KV heads, but got " << getHeads();
-  if (rowWidth(getQuery().getType()) != int64_t(getHeads()) * kv.getHeadDim())
-    return emitOpError("query must be tensor<?x") << getHeads() * kv.getHeadDim() << "xf32>";
+  int64_t width = rowWidth(getQuery().getType());
+  if (width % kv.getHeadDim() != 0 ||
+      width / kv.getHeadDim() != int64_t(getHeads()))
+    return emitOpError("query must be rows of ")
+           << getHeads() << " heads of " << kv.getHeadDim() << ", but got "
+           << getQuery().getType();
   double scale = getScale().convertToDouble();
   if (!(scale > 0) || std::isinf(scale))
     return emitOpError("scale must be positive and finite, but got ") << scale;

@@ -5,21 +5,59 @@
 #include "AdaptiveDialect/IR/Adaptive.h"
 #include "OpUtils.h"
 
+#include "ee/abi.h"
+
 #include "llvm/ADT/BitVector.h"
+#include "llvm/Support/CheckedArithmetic.h"
+
+#include <optional>
+
+#include <cmath>
 
 using namespace mlir;
 using namespace adaptive;
 
 LogicalResult KVLevelOp::verify() {
-  if (int64_t(getFirst()) < 0 || getEnd() <= getFirst() || int64_t(getHeads()) <= 0 ||
-      int64_t(getHeadDim()) <= 0 || int64_t(getPage()) <= 0)
+  int64_t first = getFirst(), end = getEnd(), heads = getHeads(),
+          headDim = getHeadDim(), page = getPage();
+  if (first < 0 || end <= first || heads <= 0 || headDim <= 0 || page <= 0)
     return emitOpError("needs a non-empty range of layers and positive sizes");
+  // getPageBytes() multiplies these.
+  std::optional<int64_t> bytes = end - first;
+  for (int64_t factor : {heads, headDim, page, int64_t(8)})
+    bytes = bytes ? llvm::checkedMul(*bytes, factor) : bytes;
+  if (!bytes)
+    return emitOpError("page must have fewer than 2^63 bytes");
   auto module = (*this)->getParentOfType<ModuleOp>();
   if (!module)
     return success();
   for (auto other : module.getOps<KVLevelOp>())
-    if (other != *this && other.getFirst() < getEnd() && getFirst() < other.getEnd())
+    if (other != *this && other.getFirst() < getEnd() &&
+        getFirst() < other.getEnd())
       return emitOpError("overlaps level @") << other.getSymName();
+  return success();
+}
+
+LogicalResult ExitEntryOp::verify() {
+  if (int64_t(getIndex()) < 0 || getIndex() >= EE_MAX_EXITS)
+    return emitOpError("index must lie in [0, ")
+           << EE_MAX_EXITS << "), but got " << int64_t(getIndex());
+  if (int64_t(getDepth()) < 0)
+    return emitOpError("depth must not be negative, but got ")
+           << int64_t(getDepth());
+  if (std::isnan(getThreshold().convertToDouble()))
+    return emitOpError("threshold must be a number");
+  return success();
+}
+
+LogicalResult StageOp::verify() {
+  int64_t depth = getDepth();
+  if (depth < 0)
+    return emitOpError("depth must not be negative, but got ") << depth;
+  int64_t exit = getExit().value_or(0);
+  if (exit < 0 || exit >= EE_MAX_EXITS)
+    return emitOpError("exit must lie in [0, ")
+           << EE_MAX_EXITS << "), but got " << exit;
   return success();
 }
 
@@ -32,8 +70,16 @@ LogicalResult StageOp::verifyRegions() {
     return emitOpError("reads ") << getReads().size() << " columns but takes "
                                  << body.getNumArguments() << " arguments";
   if (getWrites().size() != yield.getValues().size())
-    return emitOpError("writes ") << getWrites().size() << " columns but yields "
-                                  << yield.getValues().size() << " values";
+    return emitOpError("writes ")
+           << getWrites().size() << " columns but yields "
+           << yield.getValues().size() << " values";
+  return success();
+}
+
+LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (FlatSymbolRefAttr level = getLevelAttr())
+    if (!symbols.lookupNearestSymbolFrom<KVLevelOp>(*this, level))
+      return emitOpError("must name a KV level, but got ") << level;
   return success();
 }
 
@@ -46,12 +92,14 @@ LogicalResult ProgramOp::verify() {
     auto node = dyn_cast<DictionaryAttr>(attribute);
     auto kind = node ? node.getAs<StringAttr>("kind") : StringAttr();
     if (!kind)
-      return emitOpError("node ") << index << " must be a dictionary with a kind";
+      return emitOpError("node ")
+             << index << " must be a dictionary with a kind";
     for (StringRef edge : edges)
       if (auto target = node.getAs<IntegerAttr>(edge)) {
         if (target.getInt() < 0 || target.getInt() >= int64_t(nodes.size()))
-          return emitOpError("edge ") << edge << " of node " << index << " leads to node "
-                                      << target.getInt() << " of " << nodes.size();
+          return emitOpError("edge ")
+                 << edge << " of node " << index << " leads to node "
+                 << target.getInt() << " of " << nodes.size();
         successors[index].push_back(target.getInt());
       }
     if (auto stage = node.getAs<FlatSymbolRefAttr>("stage"))
@@ -59,7 +107,8 @@ LogicalResult ProgramOp::verify() {
         return emitOpError("node ") << index << " names no stage: " << stage;
   }
   if (nodes.empty() ||
-      cast<DictionaryAttr>(nodes[0]).getAs<StringAttr>("kind").getValue() != "embed")
+      cast<DictionaryAttr>(nodes[0]).getAs<StringAttr>("kind").getValue() !=
+          "embed")
     return emitOpError("node 0 must be the embed node");
   llvm::BitVector seen(nodes.size());
   SmallVector<int64_t> pending{0};
@@ -71,6 +120,7 @@ LogicalResult ProgramOp::verify() {
     pending.append(successors[node]);
   }
   if (!seen.all())
-    return emitOpError("node ") << seen.find_first_unset() << " cannot be reached from node 0";
+    return emitOpError("node ")
+           << seen.find_first_unset() << " cannot be reached from node 0";
   return success();
 }

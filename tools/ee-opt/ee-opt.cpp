@@ -1,21 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// ee-opt: runs passes over .mlir files.
+// ee-opt: compiles an ONNX file to an artifact, or runs passes over .mlir.
 
-#include "AdaptiveDialect/IR/Adaptive.h"
-#include "AdaptiveDialect/IR/Onnx.h"
+#include "AdaptiveDialect/Driver/CommandLine.h"
+#include "AdaptiveDialect/Driver/Register.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
-#include "mlir/Transforms/Passes.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
-  registry.insert<adaptive::AdaptiveDialect, onnx_carrier::OnnxDialect, mlir::arith::ArithDialect,
-                  mlir::func::FuncDialect, mlir::math::MathDialect>();
-  mlir::registerTransformsPasses();
+  adaptive::registerEverything(registry);
+  if (adaptive::isCompileCommand(argc, argv))
+    return adaptive::compileMain(argc, argv, registry);
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "adaptive-depth optimizer\n", registry));
 }

@@ -22,6 +22,7 @@ def Adaptive_ExitPointOpInterface : OpInterface<"ExitPointOpInterface"> {
     InterfaceMethod<"Value of a row that leaves.", "::mlir::Value", "getExitValue">,
     InterfaceMethod<"Value of a row that goes on.", "::mlir::Value", "getRestValue">,
     InterfaceMethod<"Score per row, in logit space.", "::mlir::Value", "getExitScore">,
+    InterfaceMethod<"Residual stream at the exit.", "::mlir::Value", "getExitState">,
     InterfaceMethod<"What becomes of the KV of the layers a leaving row skips.",
                     "::adaptive::KVFill", "getKVFill">
   ];

@@ -24,8 +24,10 @@ def Adaptive_EmbedOp : Adaptive_Op<"embed", [Pure]> {
   let description = [{
     result[i] = table[ids[i]].
 
-    C1: the table is [V, D] and the result [?, D]. An id outside [0, V) reads row 0;
-    the runtime refuses such ids before they reach a stage.
+    An id outside [0, V) reads row 0; the runtime refuses such ids before they
+    reach a stage.
+
+    C1: ids are [?]. C2: the table is [V, D] and the result [?, D].
     ```mlir
     %h = adaptive.embed %ids, %table : tensor<?xi32>, tensor<320x64xf32> -> tensor<?x64xf32>
     ```
@@ -44,9 +46,9 @@ def Adaptive_NormOp : Adaptive_Op<"norm", [Pure, AllTypesMatch<["input", "result
     groups (heads) is normalised group by group.
 
     C1: the row width is a multiple of the width of the scale. C2: only layer
-    takes a bias, of the width of the scale. C3: epsilon is not negative.
+    takes a bias, C3: of the type of the scale. C4: epsilon is not negative.
     ```mlir
-    %n = adaptive.norm rms %h, %w epsilon 1.000000e-05 : tensor<?x64xf32>, tensor<64xf32>
+    %n = adaptive.norm rms %h, %w epsilon 1.0e-05 : tensor<?x64xf32>, tensor<64xf32>
     ```
   }];
   let arguments = (ins Adaptive_NormKindAttr:$kind, Adaptive_Rows:$input,
@@ -54,7 +56,7 @@ def Adaptive_NormOp : Adaptive_Op<"norm", [Pure, AllTypesMatch<["input", "result
                        F64Attr:$epsilon);
   let results = (outs Adaptive_Rows:$result);
   let assemblyFormat = [{
-    $kind $input `,` $scale (`,` $bias^ `:` type($bias))? `epsilon` $epsilon attr-dict `:` type($input) `,` type($scale)
+    custom<Keyword>($kind) $input `,` $scale (`,` $bias^ `:` type($bias))? `epsilon` $epsilon attr-dict `:` type($input) `,` type($scale)
   }];
   let hasVerifier = 1;
 }
@@ -70,10 +72,11 @@ def Adaptive_LinearOp : Adaptive_Op<"linear", [Pure, AttrSizedOperandSegments, S
     of `extras` (rows of the same width, or a bias of one dimension) into the one
     result: bias, activation, gate and residual add are epilogues of this kind.
 
-    C1: every weight is [N, K] with K the width of the input. C2: without a
-    region, no extras, and result j is [?, N_j]. C3: with a region, all weights
-    have one N, the region takes one f32 per weight and per extra and yields one
-    f32, and there is one result.
+    C1: the input is [?, K] and there is a weight. C2: every weight is [N, K]. C3: without a region there are no extras, C4: one result per weight,
+    C5: and result j is [?, N_j]. C6: with a region there is one result, [?, N].
+    C7: all weights have one type, C8: and extras have width N. C9: the region
+    takes one f32 per weight and per extra, C10: yields one f32, C11: and holds
+    only arith and math ops.
     ```mlir
     %q, %k = adaptive.linear %x weights(%wq, %wk) : tensor<?x64xf32>, (tensor<64x64xf32>, tensor<32x64xf32>) -> (tensor<?x64xf32>, tensor<?x32xf32>)
     ```
@@ -96,8 +99,9 @@ def Adaptive_MapOp : Adaptive_Op<"map", [Pure, SingleBlock]> {
     The region takes one f32 per operand and yields one f32.
 
     C1: operands are rows of the width of the result, or of one dimension of that
-    width (broadcast over rows). C2: the region takes one f32 per operand and
-    yields one f32; it holds only arith and math ops.
+    width (broadcast over rows), C2: at least one of them rows: they say how many
+    rows there are. C3: the result is [?, D]. C4: the region takes one f32 per
+    operand, C5: yields one f32, C6: and holds only arith and math ops.
     ```mlir
     %s = adaptive.map(%a, %b) : (tensor<?x64xf32>, tensor<?x64xf32>) -> tensor<?x64xf32> {
     ^bb0(%x: f32, %y: f32):
@@ -113,6 +117,7 @@ def Adaptive_MapOp : Adaptive_Op<"map", [Pure, SingleBlock]> {
     `(` $inputs `)` attr-dict `:` `(` type($inputs) `)` `->` type($result) $body
   }];
   let hasVerifier = 1;
+  let hasFolder = 1;
   let hasRegionVerifier = 1;
 }
 
@@ -122,8 +127,8 @@ def Adaptive_RopeOp : Adaptive_Op<"rope", [Pure, AllTypesMatch<["input", "result
     Tables are [positions, R/2] for R rotated elements at the start of each head.
     Halves: elements (j, j + R/2) turn together; interleaved: (2j, 2j + 1).
 
-    C1: both tables have one shape [P, R/2]. C2: R is at most head_dim and head_dim
-    divides the row width.
+    C1: both tables have one type [P, R/2]. C2: head_dim divides the row width.
+    C3: R is at most head_dim.
     ```mlir
     %r = adaptive.rope %q, %cos, %sin head_dim 64 : tensor<?x576xf32>, tensor<8192x32xf32>
     ```

@@ -27,10 +27,12 @@ def Adaptive_WeightOp : Adaptive_Op<"weight", [Symbol]> {
     The bytes are those of tensor `tensor` in file `source` (an ONNX file, or a
     safetensors file of an exit spec). With `transposed` the stored matrix is the
     transpose of this weight, so the type of the stored tensor has its two
-    dimensions swapped. `table` weights are computed at compile time instead.
+    dimensions swapped. A small tensor may be given as `value` instead; then `source`
+    and `tensor` are empty. `table` weights are computed at compile time instead.
 
     C1: the type is static and has at least one dimension.
     C2: `transposed` needs rank 2.
+    C3: a `value` has the weight's type and stands alone.
 
     ```mlir
     adaptive.weight @w0 : tensor<8x4xf32> source "m.onnx" tensor "q.weight" transposed
@@ -38,10 +40,17 @@ def Adaptive_WeightOp : Adaptive_Op<"weight", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Adaptive_WeightTensor>:$type,
                        StrAttr:$source, StrAttr:$tensor, UnitAttr:$transposed,
-                       OptionalAttr<StrAttr>:$hash);
+                       OptionalAttr<StrAttr>:$hash, OptionalAttr<ElementsAttr>:$value);
+  let builders = [
+    OpBuilder<(ins "::llvm::StringRef":$sym_name, "::mlir::RankedTensorType":$type,
+                   "::llvm::StringRef":$source, "::llvm::StringRef":$tensor,
+                   "bool":$transposed, "::mlir::StringAttr":$hash), [{
+      build($_builder, $_state, sym_name, type, source, tensor, transposed, hash,
+            ::mlir::ElementsAttr());
+    }]>];
   let assemblyFormat = [{
     $sym_name `:` $type `source` $source `tensor` $tensor
-    (`transposed` $transposed^)? (`hash` $hash^)? attr-dict
+    (`transposed` $transposed^)? (`hash` $hash^)? (`value` $value^)? attr-dict
   }];
   let hasVerifier = 1;
 }
@@ -52,9 +61,9 @@ def Adaptive_TableOp : Adaptive_Op<"table", [Symbol]> {
     Row p holds cos (or sin) of `p * frequencies[i]`, computed in f64 and rounded
     once; the rows are the positions 0 to the first dimension of the type.
 
-    C1: the type is [positions, frequencies].
+    C1: the type is [positions, frequencies]. C2: the function is cos or sin.
     ```mlir
-    adaptive.table @cos cos [1.0, 0.01] : tensor<128x2xf32>
+    adaptive.table @cos "cos" [1.0, 0.01] : tensor<128x2xf32>
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$function,
@@ -66,8 +75,9 @@ def Adaptive_TableOp : Adaptive_Op<"table", [Symbol]> {
 def Adaptive_UseOp : Adaptive_Op<"use", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "the value of a weight";
   let description = [{
-    C1: the symbol is a weight or a table of the same type.
+    C1: the symbol is a weight or a table. C2: it has the type of the result.
     ```mlir
+    adaptive.weight @w0 : tensor<8x4xf32> source "m.onnx" tensor "q.weight"
     %w = adaptive.use @w0 : tensor<8x4xf32>
     ```
   }];
@@ -83,8 +93,20 @@ def Adaptive_ModelOp : Adaptive_Op<"model", [IsolatedFromAbove, Symbol, SingleBl
     and position of a row are implicit: rows carry them, ops that need them
     (`rope`, `kv_append`, `attend`) read them.
 
-    C1: one argument `tensor<?xi32>`; the terminator yields one `tensor<?xVxf32>`
-    (or, once sampling is part of the model, `tensor<?xi32>`).
+    C1: one argument `tensor<?xi32>`. C2: the terminator is a `yield` of one
+    value, C3: of `tensor<?xVxf32>` (or, once sampling is part of the model,
+    `tensor<?xi32>`). C4: `max_position`, the positions a sequence may have, lies
+    in [1, 2^31).
+    ```mlir
+    adaptive.weight @table : tensor<320x64xf32> source "m.onnx" tensor "embed"
+    adaptive.model @decoder max_position 512 {
+    ^bb0(%ids: tensor<?xi32>):
+      %table = adaptive.use @table : tensor<320x64xf32>
+      %h = adaptive.embed %ids, %table : tensor<?xi32>, tensor<320x64xf32> -> tensor<?x64xf32>
+      %logits = adaptive.linear %h weights(%table) : tensor<?x64xf32>, (tensor<320x64xf32>) -> (tensor<?x320xf32>)
+      adaptive.yield %logits : tensor<?x320xf32>
+    }
+    ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_position,
                        OptionalAttr<DictionaryAttr>:$facts);
@@ -92,6 +114,7 @@ def Adaptive_ModelOp : Adaptive_Op<"model", [IsolatedFromAbove, Symbol, SingleBl
   let assemblyFormat = [{
     $sym_name `max_position` $max_position (`facts` $facts^)? attr-dict-with-keyword $body
   }];
+  let hasVerifier = 1;
   let hasRegionVerifier = 1;
 }
 
@@ -101,9 +124,17 @@ def Adaptive_BlockOp : Adaptive_Op<"block", [IsolatedFromAbove, Symbol, SingleBl
     The first argument is the residual stream `tensor<?xDxf32>`, the others are
     weights. The terminator yields the new residual stream.
 
-    C1: the first argument and the yielded value have the same type
-    `tensor<?xDxf32>`. C2: exactly one `kv_append` at most per `!adaptive.kv` use
-    chain. C3: weight arguments are static tensors.
+    C1: the first argument is `tensor<?xDxf32>`. C2: the other arguments are
+    static tensors. C3: the terminator yields one value of the type of the first
+    argument. C4: the body has at most one `kv_append`: a layer owns one entry
+    per position.
+    ```mlir
+    adaptive.block @mlp {
+    ^bb0(%h: tensor<?x64xf32>, %w: tensor<64x64xf32>):
+      %y = adaptive.linear %h weights(%w) : tensor<?x64xf32>, (tensor<64x64xf32>) -> (tensor<?x64xf32>)
+      adaptive.yield %y : tensor<?x64xf32>
+    }
+    ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name);
   let regions = (region SizedRegion<1>:$body);
@@ -111,31 +142,46 @@ def Adaptive_BlockOp : Adaptive_Op<"block", [IsolatedFromAbove, Symbol, SingleBl
   let hasRegionVerifier = 1;
 }
 
-def Adaptive_LayersOp : Adaptive_Op<"layers", [AllTypesMatch<["input", "result"]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+def Adaptive_LayersOp : Adaptive_Op<"layers", [AttrSizedOperandSegments, AllTypesMatch<["input", "result"]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs a block once per set of weights";
   let description = [{
     Layer i applies the block with `weights[i]`; its unrolled index is
     `first + i`, which is also the KV layer it appends to and reads.
 
+    With `kv_only`, only the KV entries of the layers are appended, all from the
+    operand itself, and the result is the operand (state propagation). With
+    `keep`, rows of the mask take the frozen state again after each layer, so that
+    their state feeds the KV of every later layer unchanged.
+
     C1: the callee is a block. C2: every entry of `weights` lists as many weights
-    as the block takes, of the same types. C3: operand, result and the block's
-    residual stream agree in type.
-    C4: with `kv_only`, only the KV entries of the layers are appended, all from
-    the operand itself, and the result is the operand (state propagation).
+    as the block takes, C3: of the same types. C4: operand, result and the block's
+    residual stream agree in type. C5: `first` is not negative. C6: unrolled
+    indices fit in 32 bits. C7: mask and frozen state come together, C8: and the
+    frozen state has the type of the operand.
     ```mlir
-    %h1 = adaptive.layers @block(%h0) first 0 weights [[@a, @b], [@c, @d]] : tensor<?x64xf32>
+    adaptive.weight @a : tensor<64x64xf32> source "m.onnx" tensor "a"
+    adaptive.weight @b : tensor<64x64xf32> source "m.onnx" tensor "b"
+    adaptive.block @mlp {
+    ^bb0(%h: tensor<?x64xf32>, %w: tensor<64x64xf32>):
+      %y = adaptive.linear %h weights(%w) : tensor<?x64xf32>, (tensor<64x64xf32>) -> (tensor<?x64xf32>)
+      adaptive.yield %y : tensor<?x64xf32>
+    }
+    %h1 = adaptive.layers @mlp(%h0) first 0 weights [[@a], [@b]] : tensor<?x64xf32>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$callee, Adaptive_Rows:$input,
+                       Optional<Adaptive_Mask>:$keep, Optional<Adaptive_Rows>:$frozen,
                        I64Attr:$first, ArrayAttr:$weights, UnitAttr:$kv_only);
   let results = (outs Adaptive_Rows:$result);
   let assemblyFormat = [{
-    $callee `(` $input `)` `first` $first (`kv_only` $kv_only^)? `weights` $weights attr-dict `:` type($result)
+    $callee `(` $input `)` (`keep` $keep^ `:` type($keep) `,` $frozen `:` type($frozen))? `first` $first (`kv_only` $kv_only^)? `weights` $weights attr-dict `:` type($result)
   }];
   let extraClassDeclaration = [{
     /// Number of layers this op runs.
     int64_t getNumLayers() { return getWeights().size(); }
   }];
+  let hasFolder = 1;
+  let hasCanonicalizer = 1;
 }
 
 def Adaptive_RecurseOp : Adaptive_Op<"recurse", [AllTypesMatch<["input", "result"]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
@@ -145,22 +191,44 @@ def Adaptive_RecurseOp : Adaptive_Op<"recurse", [AllTypesMatch<["input", "result
     shared body); `times` applications follow each other. Unrolled index of layer
     i of application r is `first + r * size(weights) + i`, each with KV of its own.
 
-    C1 to C3 as for `layers`. C4: `times` is at least 2.
+    C1 to C6 as for `layers`. C7: `times` is at least 2 and below 2^31.
     ```mlir
-    %h1 = adaptive.recurse @block(%h0) times 3 first 0 weights [[@a, @b]] : tensor<?x64xf32>
+    adaptive.block @half {
+    ^bb0(%h: tensor<?x64xf32>, %w: tensor<64x64xf32>):
+      %y = adaptive.linear %h weights(%w) : tensor<?x64xf32>, (tensor<64x64xf32>) -> (tensor<?x64xf32>)
+      adaptive.yield %y : tensor<?x64xf32>
+    }
+    adaptive.weight @a : tensor<64x64xf32> source "m.onnx" tensor "a"
+    %h1 = adaptive.recurse @half(%h0) times 3 first 0 weights [[@a]] : tensor<?x64xf32>
     ```
   }];
   let arguments = (ins FlatSymbolRefAttr:$callee, Adaptive_Rows:$input,
                        I64Attr:$times, I64Attr:$first, ArrayAttr:$weights);
   let results = (outs Adaptive_Rows:$result);
+  let extraClassDeclaration = [{
+    /// Number of unrolled layers this op runs.
+    int64_t getNumLayers() { return getTimes() * getWeights().size(); }
+  }];
   let assemblyFormat = [{
     $callee `(` $input `)` `times` $times `first` $first `weights` $weights attr-dict `:` type($result)
   }];
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def Adaptive_YieldOp : Adaptive_Op<"yield", [Pure, Terminator, ReturnLike]> {
   let summary = "ends a region of this dialect";
+  let description = [{
+    The values are the results of the region; the op around it says which types
+    they have.
+    ```mlir
+    %y = adaptive.map(%a) : (tensor<?x64xf32>) -> tensor<?x64xf32> {
+    ^bb0(%x: f32):
+      %n = arith.negf %x : f32
+      adaptive.yield %n : f32
+    }
+    ```
+  }];
   let arguments = (ins Variadic<AnyType>:$values);
   let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }

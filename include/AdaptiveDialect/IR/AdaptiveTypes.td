@@ -14,6 +14,8 @@ def Adaptive_KVType : TypeDef<Adaptive_Dialect, "KV"> {
   let description = [{
     `!adaptive.kv<3 x 64>` holds, for every sequence, the keys and values of
     3 heads of 64 elements at each position appended so far.
+
+    C1: heads and head dimension lie in [1, 2^20].
   }];
   let parameters = (ins "int64_t":$heads, "int64_t":$headDim);
   let assemblyFormat = "`<` $heads `x` $headDim `>`";

@@ -50,7 +50,7 @@ typedef struct ee_policy {
   int32_t draft_length;    // speculation, 0 = off
   int32_t chunk;           // prefill chunk in rows, 0 = session default
   // CALM decay: threshold(t) = raw + decay_scale * exp(-decay_rate * t), added
-  // in logit space; t = tokens generated so far in the sequence.
+  // in logit space; t = position of the row.
   float decay_scale;
   float decay_rate;
   float threshold[EE_MAX_EXITS]; // logit space, per exit index

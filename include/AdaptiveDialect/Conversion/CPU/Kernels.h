@@ -6,7 +6,8 @@
 // A kernel is a function of the stage ABI's `ee_kernel_fn` form. Its context
 // argument points to a LayerContext. Kernels that read several weights, write
 // panel ranges or row ranges and never look at how many rows share the launch
-// to choose an order of summation: one numerics profile per (level, op, format).
+// to choose an order of summation: one numerics profile per (level, op,
+// format).
 
 #ifndef ADAPTIVEDIALECT_CONVERSION_CPU_KERNELS_H
 #define ADAPTIVEDIALECT_CONVERSION_CPU_KERNELS_H
@@ -42,8 +43,10 @@ struct RowBuffer {
     Criteria  ///< the criteria column, entry `offset` (an exit index)
   } kind = Arena;
   int64_t perRow = 0; ///< Arena: bytes per row of all buffers before this one
-  int64_t offset = 0; ///< RowStore: byte offset in the slot; Criteria: exit index
-  int64_t stride = 0; ///< bytes from row to row (Arena) or slot to slot (RowStore)
+  int64_t offset =
+      0; ///< RowStore: byte offset in the slot; Criteria: exit index
+  int64_t stride =
+      0; ///< bytes from row to row (Arena) or slot to slot (RowStore)
 };
 
 /// Where a weight lives: args->weights[index + (perLayer ? firstWeight : 0)].
@@ -64,7 +67,8 @@ struct KVRef {
   int64_t pageBytes() const { return layers * layerBytes(); }
 };
 
-/// One call of the thread team: `function` over perRow * n_active + fixed items.
+/// One call of the thread team: `function` over perRow * n_active + fixed
+/// items.
 struct Launch {
   std::string function;
   int64_t itemsPerRow = 0;
@@ -74,8 +78,8 @@ struct Launch {
 
 /// What an op needs besides its operands and results.
 struct KernelNeeds {
-  int64_t scratchPerRow = 0;      ///< arena bytes per row, 64-byte aligned
-  int64_t workerScratch = 0;      ///< bytes per team member
+  int64_t scratchPerRow = 0; ///< arena bytes per row, 64-byte aligned
+  int64_t workerScratch = 0; ///< bytes per team member
 };
 
 /// Everything a builder may ask about the op it lowers.
@@ -94,10 +98,11 @@ KernelNeeds kernelNeeds(mlir::Operation *op, const KernelContext &context);
 
 /// Emits the kernels of one op (embed, norm, linear, map, rope, kv_append,
 /// attend, criteria, probe, cosine, decide, select, sample) into `module` as
-/// functions named after `name`, and appends their launches in order. Fails with
-/// a diagnostic at the op when the backend has no kernel for it.
-mlir::LogicalResult emitKernels(mlir::Operation *op, llvm::StringRef name, Level level,
-                                const KernelContext &context, mlir::ModuleOp module,
+/// functions named after `name`, and appends their launches in order. Fails
+/// with a diagnostic at the op when the backend has no kernel for it.
+mlir::LogicalResult emitKernels(mlir::Operation *op, llvm::StringRef name,
+                                Level level, const KernelContext &context,
+                                mlir::ModuleOp module,
                                 llvm::SmallVectorImpl<Launch> &launches);
 
 /// Name of the numerics profile: changes whenever the bits a level computes do.

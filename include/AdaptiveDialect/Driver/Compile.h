@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// ONNX file to artifact: what `ee-opt X.onnx -o X.ee` does.
+
+#ifndef ADAPTIVEDIALECT_DRIVER_COMPILE_H
+#define ADAPTIVEDIALECT_DRIVER_COMPILE_H
+
+#include "mlir/IR/MLIRContext.h"
+#include "llvm/ADT/StringRef.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace adaptive {
+
+struct CompileOptions {
+  std::string input;  ///< X.onnx
+  std::string output; ///< folder of the artifact, or text file; "-" is stdout
+  std::string emit =
+      "artifact"; ///< carrier, model, planned, kernel, llvm, asm, artifact
+  std::string weights = "f32"; ///< f32, bf16, q8, q4
+  std::string headWeights;     ///< the same; empty: default of adaptive-plan
+  std::vector<std::string> cpuLevels = {"x86-64-v3", "avx512"};
+  std::string exits; ///< exit spec (.toml), or empty
+  std::string exitLowering = "grouped";
+  std::string tokenizer; ///< tokenizer.json; empty: the one beside the input
+  std::vector<int64_t>
+      eos; ///< end-of-text ids; empty: from files beside the input
+  std::string saveTemps; ///< folder for intermediates, or empty
+  /// Told about phases and how far they are.
+  std::function<void(llvm::StringRef what, int64_t done, int64_t all)> progress;
+};
+
+/// Compiles. All errors are one-line diagnostics on `context`; nothing is
+/// written unless all went well.
+mlir::LogicalResult compileModel(const CompileOptions &options,
+                                 mlir::MLIRContext &context);
+
+} // namespace adaptive
+
+#endif // ADAPTIVEDIALECT_DRIVER_COMPILE_H

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// manifest.json of an artifact.
+
+#include "Manifest.h"
+
+#include "ee/abi.h"
+
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+
+using namespace mlir;
+using namespace adaptive;
+using llvm::json::Array;
+using llvm::json::Object;
+
+static StringRef dtypeOf(Type element) {
+  return element.isF32() ? "f32" : "i32";
+}
+
+static int64_t fact(DictionaryAttr facts, StringRef name) {
+  auto value = facts ? facts.getAs<IntegerAttr>(name) : IntegerAttr();
+  return value ? value.getInt() : 0;
+}
+
+static Object modelOf(ModuleOp module, const cpu::CodePlan &plan,
+                      const ArtifactContents &contents) {
+  ProgramOp program = *module.getOps<ProgramOp>().begin();
+  DictionaryAttr facts = program.getFactsAttr();
+  int64_t hidden = 0, vocab = 0;
+  for (const cpu::Column &column : plan.columns)
+    if (column.element.isF32())
+      hidden = std::max(hidden, column.width);
+  for (const auto &stage : plan.stages)
+    vocab = std::max(vocab, stage->logitsWidth);
+  Array eos;
+  for (int64_t id : contents.eos)
+    eos.push_back(id);
+  Array inputs;
+  if (auto list = facts ? facts.getAs<ArrayAttr>("inputs") : ArrayAttr())
+    for (auto input : list.getAsRange<DictionaryAttr>())
+      inputs.push_back(
+          Object{{"name", input.getAs<StringAttr>("name").getValue()},
+                 {"role", input.getAs<StringAttr>("role").getValue()}});
+  return Object{{"name", contents.name},
+                {"vocab", vocab},
+                {"hidden", hidden},
+                {"layers", fact(facts, "layers")},
+                {"max_position", fact(facts, "max_position")},
+                {"eos", std::move(eos)},
+                {"inputs", std::move(inputs)}};
+}
+
+static Array weightsOf(const cpu::CodePlan &plan,
+                       const llvm::StringMap<PlacedWeight> &places,
+                       StringRef file) {
+  Array weights;
+  for (const cpu::WeightEntry &entry : plan.weights) {
+    PlacedWeight place = places.lookup(entry.symbol);
+    const cpu::Packing &packing = entry.packing;
+    Array shape{packing.n};
+    if (packing.format != cpu::Format::Plain)
+      shape.push_back(packing.k);
+    weights.push_back(
+        Object{{"name", entry.symbol},
+               {"file", file},
+               {"offset", int64_t(place.offset)},
+               {"bytes", int64_t(place.bytes)},
+               {"dtype", packing.format == cpu::Format::Plain
+                             ? StringRef("f32")
+                             : cpu::formatName(packing.format)},
+               {"shape", std::move(shape)},
+               {"layout",
+                packing.format == cpu::Format::Plain ? "plain" : "panel64"}});
+  }
+  return weights;
+}
+
+static Object kvOf(ModuleOp module) {
+  Array levels;
+  int64_t page = 64;
+  for (auto level : module.getOps<KVLevelOp>()) {
+    page = level.getPage();
+    levels.push_back(
+        Object{{"name", level.getSymName()},
+               {"layers", level.getNumLayers()},
+               {"first", int64_t(level.getFirst())},
+               {"heads", int64_t(level.getHeads())},
+               {"head_dim", int64_t(level.getHeadDim())},
+               {"dtype", "f32"},
+               {"slot", "identity"},
+               {"fill", stringifyKVFill(level.getFill())},
+               {"page_bytes", level.getPageBytes()},
+               {"bytes_per_position", level.getBytesPerPosition()}});
+  }
+  return Object{{"page_positions", page}, {"levels", std::move(levels)}};
+}
+
+static Array exitsOf(ModuleOp module) {
+  Array exits;
+  for (auto entry : module.getOps<ExitEntryOp>())
+    exits.push_back(
+        Object{{"index", int64_t(entry.getIndex())},
+               {"name", entry.getSymName()},
+               {"depth", int64_t(entry.getDepth())},
+               {"criterion", stringifyCriterion(entry.getCriterion())},
+               {"threshold", entry.getThreshold().convertToDouble()},
+               {"fill", stringifyKVFill(entry.getFill())}});
+  return exits;
+}
+
+/// Position of a symbol among the ops of its kind.
+template <typename OpT>
+static int64_t indexOf(ModuleOp module, StringRef name) {
+  int64_t index = 0;
+  for (auto op : module.getOps<OpT>()) {
+    if (op.getSymName() == name)
+      return index;
+    ++index;
+  }
+  return -1;
+}
+
+/// Bytes of matrices a launch of the stage reads, and multiply-add flops per
+/// row: what a benchmark holds against the machine's limits.
+static Object costOf(const cpu::StagePlan &stage, const cpu::CodePlan &plan) {
+  int64_t bytes = 0, flops = 0;
+  auto count = [&](const cpu::Packing &packing) {
+    bytes += packing.bytes();
+    flops += 2 * packing.n * packing.k;
+  };
+  StageOp op = stage.op;
+  op.walk([&](LinearOp linear) {
+    for (Value weight : linear.getWeights())
+      if (auto use = weight.getDefiningOp<UseOp>())
+        count(plan.weights[plan.weightIndex.lookup(use.getWeight())].packing);
+  });
+  for (auto &[layers, nested] : stage.layers)
+    for (int64_t layer = 0; layer < cast<LayersOp>(layers).getNumLayers();
+         ++layer)
+      nested->block.walk([&, &nested = nested](LinearOp linear) {
+        for (Value weight : linear.getWeights())
+          if (auto argument = dyn_cast<BlockArgument>(weight))
+            count(plan.weights[nested->firstWeight +
+                               layer * nested->weightStride +
+                               argument.getArgNumber() - 1]
+                      .packing);
+      });
+  return Object{{"weight_bytes", bytes}, {"flops_per_row", flops}};
+}
+
+static Array stagesOf(ModuleOp module, const cpu::CodePlan &plan) {
+  Array stages;
+  for (const auto &stage : plan.stages) {
+    StageOp op = stage->op;
+    Object entry{
+        {"name", op.getSymName()},
+        {"symbol", ("ee_stage_" + op.getSymName()).str()},
+        {"arena", Object{{"per_row", stage->line.arenaPerRow}, {"base", 0}}},
+        {"worker_scratch",
+         int64_t(llvm::alignTo(stage->line.workerScratch, 64))},
+        {"depth", int64_t(op.getDepth())},
+        {"cost", costOf(*stage, plan)}};
+    if (auto level = op.getLevel())
+      entry["level"] = indexOf<KVLevelOp>(module, *level);
+    if (stage->logits)
+      entry["outputs"] =
+          Object{{"logits", Object{{"per_row_offset", stage->logits->perRow},
+                                   {"width", stage->logitsWidth}}}};
+    stages.push_back(std::move(entry));
+  }
+  return stages;
+}
+
+static Array programOf(ModuleOp module) {
+  ProgramOp program = *module.getOps<ProgramOp>().begin();
+  Array nodes;
+  for (auto node : program.getNodes().getAsRange<DictionaryAttr>()) {
+    Object entry;
+    for (NamedAttribute field : node) {
+      if (auto number = dyn_cast<IntegerAttr>(field.getValue()))
+        entry[field.getName().getValue()] = number.getInt();
+      else if (auto text = dyn_cast<StringAttr>(field.getValue()))
+        entry[field.getName().getValue()] = text.getValue();
+      else if (auto stage = dyn_cast<FlatSymbolRefAttr>(field.getValue())) {
+        entry["stage"] = indexOf<StageOp>(module, stage.getValue());
+        auto op = module.lookupSymbol<StageOp>(stage.getValue());
+        if (node.getAs<StringAttr>("kind").getValue() == "stage" &&
+            op.getLevel())
+          entry["level"] = indexOf<KVLevelOp>(module, *op.getLevel());
+      }
+    }
+    nodes.push_back(std::move(entry));
+  }
+  return nodes;
+}
+
+std::string adaptive::manifestText(ModuleOp module, const cpu::CodePlan &plan,
+                                   const ArtifactContents &contents,
+                                   const llvm::StringMap<PlacedWeight> &places,
+                                   StringRef weightFile,
+                                   ArrayRef<WrittenFile> files) {
+  Array columns;
+  for (const cpu::Column &column : plan.columns)
+    columns.push_back(Object{{"name", column.name},
+                             {"dtype", dtypeOf(column.element)},
+                             {"width", column.width},
+                             {"offset", column.offset}});
+  Array fileList, code;
+  for (const WrittenFile &file : files) {
+    fileList.push_back(Object{{"path", file.path},
+                              {"bytes", int64_t(file.bytes)},
+                              {"sha256", file.sha256}});
+    for (auto &[level, object] : contents.code)
+      if (file.path == ("cpu/" + cpu::levelName(level) + ".so").str())
+        code.push_back(Object{{"level", cpu::levelName(level)},
+                              {"file", file.path},
+                              {"sha256", file.sha256},
+                              {"profile", cpu::profileName(level)}});
+  }
+  Object manifest{{"format", "ee-artifact"},
+                  {"format_version", 1},
+                  {"stage_abi", EE_STAGE_ABI},
+                  {"producer", "ee-opt 0.1.0"},
+                  {"kind", "decoder"},
+                  {"model", modelOf(module, plan, contents)},
+                  {"formats", Object{{"linear", contents.linearFormat},
+                                     {"head", contents.headFormat}}},
+                  {"weights", weightsOf(plan, places, weightFile)},
+                  {"rows", Object{{"row_bytes", plan.rowBytes},
+                                  {"columns", std::move(columns)}}},
+                  {"kv", kvOf(module)},
+                  {"exits", exitsOf(module)},
+                  {"stages", stagesOf(module, plan)},
+                  {"program", programOf(module)},
+                  {"cpu", std::move(code)},
+                  {"files", std::move(fileList)}};
+  if (!contents.tokenizer.empty())
+    manifest["tokenizer"] = "tokenizer.json";
+  std::string text;
+  llvm::raw_string_ostream(text)
+      << llvm::formatv("{0:2}", llvm::json::Value(std::move(manifest))) << '\n';
+  return text;
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// A folder that appears whole or not at all.
+
+#ifndef ADAPTIVE_LIB_ARTIFACT_OUTPUTFOLDER_H
+#define ADAPTIVE_LIB_ARTIFACT_OUTPUTFOLDER_H
+
+#include "ee/result.h"
+#include "ee/sha256.h"
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace adaptive {
+
+/// Size and hash of a file that was written.
+struct WrittenFile {
+  std::string path; ///< relative to the folder
+  uint64_t bytes = 0;
+  std::string sha256;
+};
+
+/// A file under construction; hashes what it is given.
+class OutputFile {
+public:
+  void write(llvm::StringRef bytes);
+  uint64_t size() const { return bytes; }
+
+private:
+  friend class OutputFolder;
+  std::string path;
+  std::unique_ptr<llvm::raw_fd_ostream> stream;
+  ee::Sha256 hash;
+  uint64_t bytes = 0;
+};
+
+class OutputFolder {
+public:
+  /// Makes a temporary folder beside `path`. `path` may be free or an artifact.
+  static ee::Expected<OutputFolder> create(llvm::StringRef path);
+  OutputFolder(OutputFolder &&) = default;
+  /// Removes the temporary folder unless it was committed.
+  ~OutputFolder();
+
+  ee::Expected<OutputFile> open(llvm::StringRef relative);
+  ee::Expected<WrittenFile> close(OutputFile file);
+  ee::Expected<WrittenFile> write(llvm::StringRef relative,
+                                  llvm::StringRef bytes);
+  /// Renames the folder to its final name.
+  ee::Expected<void> commit();
+
+private:
+  OutputFolder(std::string target, std::string temporary)
+      : target(std::move(target)), temporary(std::move(temporary)) {}
+  std::string target, temporary;
+};
+
+} // namespace adaptive
+
+#endif // ADAPTIVE_LIB_ARTIFACT_OUTPUTFOLDER_H

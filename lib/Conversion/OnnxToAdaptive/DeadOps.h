@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Removal of ops whose results nobody reads.
+
+#ifndef ADAPTIVE_LIB_CONVERSION_ONNXTOADAPTIVE_DEADOPS_H
+#define ADAPTIVE_LIB_CONVERSION_ONNXTOADAPTIVE_DEADOPS_H
+
+#include "mlir/IR/Block.h"
+#include "mlir/IR/Operation.h"
+
+namespace adaptive::raising {
+
+/// Erases the ops for which `isDead` holds, last first, so that what only dead
+/// ops read is dead in time. The terminator stays.
+template <typename Predicate> void eraseDeadOps(mlir::Block &block, Predicate isDead) {
+  mlir::Operation *op = block.getTerminator()->getPrevNode();
+  while (op) {
+    mlir::Operation *previous = op->getPrevNode();
+    if (isDead(op))
+      op->erase();
+    op = previous;
+  }
+}
+
+} // namespace adaptive::raising
+
+#endif // ADAPTIVE_LIB_CONVERSION_ONNXTOADAPTIVE_DEADOPS_H

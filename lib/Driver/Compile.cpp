@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// ONNX file to artifact: import, raise, insert exits, plan, make code, write.
+
+#include "AdaptiveDialect/Driver/Compile.h"
+#include "ModelFiles.h"
+
+#include "AdaptiveDialect/Artifact/Writer.h"
+#include "AdaptiveDialect/Import/Import.h"
+#include "AdaptiveDialect/Pipelines.h"
+#include "AdaptiveDialect/Transforms/Passes.h"
+
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+using namespace adaptive;
+
+namespace {
+class Compiler {
+public:
+  Compiler(const CompileOptions &options, MLIRContext &context)
+      : options(options), context(context), loc(UnknownLoc::get(&context)),
+        folder(llvm::sys::path::parent_path(options.input).str()),
+        store(folder.empty() ? "." : folder) {
+    if (folder.empty())
+      folder = ".";
+  }
+
+  LogicalResult run() {
+    if (failed(checkOptions()))
+      return failure();
+    if (StringRef(options.input).ends_with(".mlir")) {
+      // A model saved with --emit=model; its weights are read again from the
+      // files it names.
+      module = parseSourceFile<ModuleOp>(options.input, ParserConfig(&context));
+      if (!module)
+        return failure();
+    } else if (failed(importModel())) {
+      return failure();
+    }
+    if (options.emit == "carrier")
+      return writeModule();
+    if (module->getOps<ModelOp>().empty()) {
+      save("carrier.mlir");
+      phase("raising");
+      if (failed(runPasses([](OpPassManager &pm) {
+            addRaisePipeline(pm);
+            return success();
+          })))
+        return failure();
+    }
+    if (failed(insertExits()))
+      return failure();
+    if (options.emit == "model")
+      return writeModule();
+    save("model.mlir");
+    phase("planning");
+    if (failed(runPasses([&](OpPassManager &pm) { return plan(pm); })))
+      return failure();
+    if (options.emit == "planned")
+      return writeModule();
+    save("planned.mlir");
+    return makeCode();
+  }
+
+private:
+  LogicalResult error(const Twine &message) {
+    return emitError(loc) << message;
+  }
+
+  void phase(StringRef what) {
+    if (options.progress)
+      options.progress(what, 0, 0);
+  }
+
+  LogicalResult checkOptions() {
+    static constexpr StringRef kinds[] = {
+        "carrier", "model", "planned", "kernel", "llvm", "asm", "artifact"};
+    if (!llvm::is_contained(kinds, options.emit))
+      return error("--emit must be carrier, model, planned, kernel, llvm, asm "
+                   "or artifact, but got '" +
+                   options.emit + "'");
+    for (StringRef level : options.cpuLevels)
+      if (level != "x86-64-v3" && level != "avx512")
+        return error("--cpu-levels must list x86-64-v3 and avx512, but got '" +
+                     level + "'");
+    if (options.cpuLevels.empty())
+      return error("--cpu-levels must name at least one of x86-64-v3, avx512");
+    for (auto [flag, value] :
+         {std::pair<StringRef, StringRef>{"--weights", options.weights},
+          {"--head-weights", options.headWeights}}) {
+      if (flag == "--head-weights" && value.empty())
+        continue;
+      if (!llvm::is_contained({"f32", "bf16", "q8", "q4"}, value))
+        return error(flag + " must be f32, bf16, q8 or q4, but got '" + value +
+                     "'");
+    }
+    if (options.output.empty())
+      return error("-o must name the artifact to write");
+    return success();
+  }
+
+  LogicalResult
+  runPasses(llvm::function_ref<LogicalResult(OpPassManager &)> build) {
+    PassManager pm(&context, ModuleOp::getOperationName());
+    if (failed(build(pm)))
+      return failure();
+    return pm.run(*module);
+  }
+
+  LogicalResult importModel() {
+    phase("importing");
+    module = importOnnx(options.input, &context, store);
+    return success(bool(module));
+  }
+
+  LogicalResult insertExits() {
+    if (options.exits.empty())
+      return success();
+    StringRef parent = llvm::sys::path::parent_path(options.exits);
+    store.addRoot("exits", parent.empty() ? "." : parent.str());
+    return runPasses([&](OpPassManager &pm) {
+      InsertExitsOptions spec;
+      spec.spec = options.exits;
+      pm.addPass(createInsertExits(spec));
+      return success();
+    });
+  }
+
+  LogicalResult plan(OpPassManager &pm) {
+    PlanOptions planning;
+    planning.exitLowering = options.exitLowering;
+    planning.weights = options.weights;
+    planning.headWeights = options.headWeights;
+    std::string messages;
+    llvm::raw_string_ostream stream(messages);
+    if (succeeded(addPlanPipeline(pm, planning, stream)))
+      return success();
+    return error("--exit-lowering '" + options.exitLowering +
+                 "' is unknown; accepted are masked, grouped, or a pass of a "
+                 "loaded plugin");
+  }
+
+  LogicalResult makeCode() {
+    auto code = cpu::planCode(*module);
+    if (failed(code))
+      return failure();
+    ArtifactContents contents;
+    contents.name = llvm::sys::path::stem(options.input).str();
+    contents.linearFormat = options.weights;
+    contents.headFormat = !options.headWeights.empty() ? options.headWeights
+                          : options.weights == "q4"    ? "q8"
+                                                       : options.weights;
+    contents.progress = options.progress;
+    for (cpu::Level level : {cpu::Level::V3, cpu::Level::AVX512}) {
+      if (!llvm::is_contained(options.cpuLevels, cpu::levelName(level)))
+        continue;
+      phase(("compiling for " + cpu::levelName(level)).str());
+      cpu::CodeStage stop = options.emit == "kernel" ? cpu::CodeStage::Kernel
+                            : options.emit == "llvm" ? cpu::CodeStage::LLVM
+                            : options.emit == "asm"
+                                ? cpu::CodeStage::Assembly
+                                : cpu::CodeStage::SharedObject;
+      if (stop == cpu::CodeStage::SharedObject && !options.saveTemps.empty()) {
+        auto text = cpu::emitCode(*module, **code, level, cpu::CodeStage::LLVM);
+        if (failed(text))
+          return failure();
+        saveText((cpu::levelName(level) + ".ll").str(), *text);
+      }
+      auto bytes = cpu::emitCode(*module, **code, level, stop);
+      if (failed(bytes))
+        return failure();
+      // Text is that of the best level asked for.
+      if (stop != cpu::CodeStage::SharedObject)
+        text = *bytes;
+      contents.code.push_back({level, std::move(*bytes)});
+    }
+    if (options.emit != "artifact")
+      return writeText(text);
+    if (auto tokenizer = readTokenizer(folder, options.tokenizer))
+      contents.tokenizer = *tokenizer;
+    else
+      return error(tokenizer.error());
+    contents.eos = options.eos;
+    if (contents.eos.empty()) {
+      auto eos = readEndOfText(folder, contents.tokenizer);
+      if (!eos)
+        return error(eos.error());
+      contents.eos = *eos;
+    }
+    for (const auto &stage : (*code)->stages)
+      for (int64_t id : contents.eos)
+        if (stage->logits && (id < 0 || id >= stage->logitsWidth))
+          return error("end-of-text id must lie in [0, " +
+                       Twine(stage->logitsWidth) + "), but got " + Twine(id));
+    phase("writing");
+    return writeArtifact(*module, **code, store, contents, options.output);
+  }
+
+  std::string printed() {
+    std::string result;
+    llvm::raw_string_ostream(result) << *module << "\n";
+    return result;
+  }
+  LogicalResult writeModule() { return writeText(printed()); }
+
+  LogicalResult writeText(StringRef content) {
+    std::error_code failed;
+    llvm::ToolOutputFile file(options.output, failed, llvm::sys::fs::OF_Text);
+    if (failed)
+      return error("cannot write '" + options.output +
+                   "': " + failed.message());
+    file.os() << content;
+    file.keep();
+    return success();
+  }
+
+  void save(StringRef name) {
+    if (!options.saveTemps.empty())
+      saveText(name, printed());
+  }
+  void saveText(StringRef name, StringRef content) {
+    if (std::error_code failed =
+            llvm::sys::fs::create_directories(options.saveTemps)) {
+      emitWarning(loc) << "--save-temps: " << failed.message();
+      return;
+    }
+    llvm::SmallString<256> path(options.saveTemps);
+    llvm::sys::path::append(path, name);
+    std::error_code failed;
+    llvm::raw_fd_ostream file(path, failed);
+    if (failed)
+      emitWarning(loc) << "--save-temps: cannot write '" << path << "'";
+    else
+      file << content;
+  }
+
+  const CompileOptions &options;
+  MLIRContext &context;
+  Location loc;
+  std::string folder;
+  WeightStore store;
+  OwningOpRef<ModuleOp> module;
+  std::string text;
+};
+} // namespace
+
+LogicalResult adaptive::compileModel(const CompileOptions &options,
+                                     MLIRContext &context) {
+  return Compiler(options, context).run();
+}

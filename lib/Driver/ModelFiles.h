@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Files beside an ONNX model: tokenizer and end-of-text ids.
+
+#ifndef ADAPTIVE_LIB_DRIVER_MODELFILES_H
+#define ADAPTIVE_LIB_DRIVER_MODELFILES_H
+
+#include "ee/result.h"
+
+#include "llvm/ADT/StringRef.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace adaptive {
+
+/// Text of the tokenizer: `given` when not empty, else tokenizer.json in
+/// `folder` if there is one, else empty.
+ee::Expected<std::string> readTokenizer(llvm::StringRef folder,
+                                        llvm::StringRef given);
+
+/// End-of-text ids: `eos_token_id` of generation_config.json, else of
+/// config.json (a number or a list), else `eos_token` of tokenizer_config.json
+/// looked up among the added tokens of `tokenizer`. Empty when none of them
+/// says it.
+ee::Expected<std::vector<int64_t>> readEndOfText(llvm::StringRef folder,
+                                                 llvm::StringRef tokenizer);
+
+} // namespace adaptive
+
+#endif // ADAPTIVE_LIB_DRIVER_MODELFILES_H

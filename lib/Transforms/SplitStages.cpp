@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Cuts the model into stages and writes the depth program:
+//
+//   ops A ; leave {X} ; ops B ; ops C ; yield     (C: behind the last layers)
+//
+//   embed -> A -> decide -+-stay--> B -> retire -> C (sample) -> emit -> embed
+//                         +-leave-> X (sample) -> emit
+//                         +-owes--> B (exact) or B's KV alone (propagate)
+
+#include "AdaptiveDialect/Transforms/Passes.h"
+
+#include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+
+namespace adaptive {
+#define GEN_PASS_DEF_SPLITSTAGES
+#include "AdaptiveDialect/Transforms/Passes.h.inc"
+} // namespace adaptive
+
+using namespace mlir;
+using namespace adaptive;
+
+namespace {
+/// A piece of the model that becomes one stage.
+struct Piece {
+  std::string name;
+  SmallVector<Operation *> ops;
+  SmallVector<Value> results;           ///< yielded values (ends only)
+  SmallVector<std::string> resultNames; ///< columns of those
+  LeaveOp leave;                        ///< the leave this piece ends in
+  int64_t depth = 0;                    ///< unrolled layers run after it
+  int64_t order = 0;                    ///< position in program order
+};
+
+/// Columns of the row store, by liveness over program order.
+class Columns {
+public:
+  /// Column of a value that is defined in piece `from` and last read in
+  /// `until`.
+  std::string assign(Value value, int64_t from, int64_t until) {
+    auto [entry, isNew] = names.insert({value, std::string()});
+    if (!isNew)
+      return entry->second;
+    Type type = value.getType();
+    for (auto [index, column] : llvm::enumerate(columns))
+      if (column.type == type && column.until <= from) {
+        column.until = until;
+        return entry->second = "c" + std::to_string(index);
+      }
+    columns.push_back({type, until});
+    return entry->second = "c" + std::to_string(columns.size() - 1);
+  }
+  std::string nameOf(Value value) const { return names.lookup(value); }
+
+private:
+  struct Column {
+    Type type;
+    int64_t until;
+  };
+  SmallVector<Column> columns;
+  DenseMap<Value, std::string> names;
+};
+
+struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
+  void runOnOperation() override {
+    SmallVector<ModelOp> models(getOperation().getOps<ModelOp>());
+    if (models.size() != 1) {
+      getOperation().emitError("expected one model, but found ")
+          << models.size();
+      return signalPassFailure();
+    }
+    if (failed(split(models[0])))
+      return signalPassFailure();
+    models[0].erase();
+  }
+
+  LogicalResult split(ModelOp model) {
+    SmallVector<Piece> trunk, ends;
+    cut(model, trunk, ends);
+    int64_t order = 0;
+    for (Piece &piece : trunk) {
+      piece.order = order++;
+      if (piece.leave)
+        order++; // its end runs before the next trunk piece
+    }
+    for (auto [index, piece] : llvm::enumerate(ends))
+      piece.order = index + 1 < ends.size() ? trunk[index].order + 1 : order;
+
+    // Last reader of every value that crosses a cut.
+    llvm::MapVector<Value, std::pair<int64_t, int64_t>>
+        live; // value -> (def, last use)
+    DenseMap<Operation *, int64_t> home;
+    auto pieces = [&](auto &&visit) {
+      for (Piece &piece : trunk)
+        visit(piece);
+      for (Piece &piece : ends)
+        visit(piece);
+    };
+    pieces([&](Piece &piece) {
+      for (Operation *op : piece.ops)
+        home[op] = piece.order;
+    });
+    auto read = [&](Value value, int64_t at) {
+      Operation *op = value.getDefiningOp();
+      if (!op || isa<UseOp>(op) || home.lookup(op) == at)
+        return;
+      auto &range = live.insert({value, {home.lookup(op), at}}).first->second;
+      range.second = std::max(range.second, at);
+    };
+    pieces([&](Piece &piece) {
+      for (Operation *op : piece.ops)
+        op->walk([&](Operation *inner) {
+          for (Value operand : inner->getOperands())
+            if (operand.getParentBlock() == &model.getBody().front() ||
+                (piece.leave == nullptr && !piece.results.empty()))
+              read(operand, piece.order);
+        });
+      for (Value result : piece.results)
+        read(result, piece.order);
+      if (piece.leave && piece.leave.getState())
+        read(piece.leave.getState(),
+             trunk.back().order); // feeds the KV of all later layers
+    });
+    Columns columns;
+    for (auto &[value, range] : live)
+      columns.assign(value, range.first, range.second);
+
+    OpBuilder builder(model);
+    for (Piece &piece : trunk) {
+      for (Operation *op : piece.ops)
+        for (Value result : op->getResults())
+          if (std::string column = columns.nameOf(result); !column.empty()) {
+            piece.results.push_back(result);
+            piece.resultNames.push_back(column);
+          }
+      if (piece.leave) {
+        piece.results.push_back(piece.leave.getDecision());
+        piece.resultNames.push_back("decision");
+      }
+      emitStage(builder, model, piece, columns);
+    }
+    for (Piece &piece : ends)
+      emitStage(builder, model, piece, columns);
+    SmallVector<SmallVector<std::string>> fills(trunk.size());
+    for (auto [index, piece] : llvm::enumerate(trunk))
+      if (piece.leave && piece.leave.getFill() == KVFill::Propagate)
+        for (const Piece &later : ArrayRef(trunk).drop_front(index + 1))
+          fills[index].push_back(
+              emitFill(builder, model, piece, columns, later));
+    emitProgram(builder, model, trunk, ends, fills);
+    return success();
+  }
+
+  /// Cuts at leaves, and behind the last op that appends KV.
+  static void cut(ModelOp model, SmallVectorImpl<Piece> &trunk,
+                  SmallVectorImpl<Piece> &ends) {
+    Operation *lastLayers = nullptr;
+    Block &body = model.getBody().front();
+    for (Operation &op : body)
+      if (isa<LayersOp, LeaveOp>(op))
+        lastLayers = &op;
+    if (lastLayers)
+      sinkIntoHead(body, lastLayers);
+    Piece current;
+    int64_t depth = 0;
+    bool inHead = lastLayers == nullptr;
+    auto close = [&](LeaveOp leave) {
+      current.name = "trunk" + std::to_string(trunk.size());
+      current.leave = leave;
+      current.depth = depth;
+      trunk.push_back(std::move(current));
+      current = Piece();
+    };
+    for (Operation &op : body.without_terminator()) {
+      if (auto leave = dyn_cast<LeaveOp>(op)) {
+        close(leave);
+        Piece end;
+        end.name = "exit" + std::to_string(ends.size());
+        for (Operation &inner : leave.getBody().front().without_terminator())
+          end.ops.push_back(&inner);
+        auto yield = cast<YieldOp>(leave.getBody().front().getTerminator());
+        end.results.assign(yield.getValues().begin(), yield.getValues().end());
+        end.depth = leave.getDepth();
+        end.resultNames.push_back("token");
+        ends.push_back(std::move(end));
+      } else {
+        current.ops.push_back(&op);
+        if (auto layers = dyn_cast<LayersOp>(op))
+          depth = std::max<int64_t>(depth,
+                                    layers.getFirst() + layers.getNumLayers());
+      }
+      if (&op == lastLayers) {
+        close(LeaveOp());
+        inHead = true;
+      }
+    }
+    if (trunk.empty() || !inHead)
+      close(LeaveOp());
+    current.name = "head";
+    current.depth = depth;
+    auto yield = cast<YieldOp>(body.getTerminator());
+    current.results.assign(yield.getValues().begin(), yield.getValues().end());
+    current.resultNames.push_back("token");
+    ends.push_back(std::move(current));
+  }
+
+  /// Moves ops that only the head needs behind the last layers: the head runs
+  /// for rows that emit alone, and logits never cross a cut.
+  static void sinkIntoHead(Block &body, Operation *lastLayers) {
+    SmallVector<Operation *> candidates;
+    for (Operation *op = lastLayers->getPrevNode(); op && !isa<LeaveOp>(op);
+         op = op->getPrevNode())
+      candidates.push_back(op);
+    for (Operation *op : candidates) {
+      bool onlyHead = !op->use_empty() && !isa<LayersOp>(op) &&
+                      llvm::all_of(op->getUsers(), [&](Operation *user) {
+                        return user->getBlock() == &body &&
+                               lastLayers->isBeforeInBlock(user);
+                      });
+      if (onlyHead)
+        op->moveAfter(lastLayers);
+    }
+  }
+
+  /// Name of a column of one piece: the model's argument is the token column.
+  static std::string columnOf(Value value, const Columns &columns) {
+    return isa<BlockArgument>(value) ? "token" : columns.nameOf(value);
+  }
+
+  /// Clones the ops of a piece into a stage; captured values become arguments,
+  /// weights are named again.
+  void emitStage(OpBuilder &builder, ModelOp model, Piece &piece,
+                 const Columns &columns) {
+    llvm::SetVector<Operation *> own(piece.ops.begin(), piece.ops.end());
+    llvm::SetVector<Value> captured;
+    llvm::SetVector<Operation *> uses;
+    auto capture = [&](Value value) {
+      Operation *op = value.getDefiningOp();
+      if (op && own.contains(op))
+        return;
+      if (isa_and_nonnull<UseOp>(op))
+        uses.insert(op);
+      else
+        captured.insert(value);
+    };
+    for (Operation *op : piece.ops)
+      for (Value operand : op->getOperands())
+        capture(operand);
+    for (Value result : piece.results)
+      capture(result);
+
+    SmallVector<StringRef> writes(piece.resultNames.begin(),
+                                  piece.resultNames.end());
+    SmallVector<std::string> readNames;
+    SmallVector<Type> types;
+    for (Value value : captured) {
+      readNames.push_back(columnOf(value, columns));
+      types.push_back(value.getType());
+    }
+    SmallVector<StringRef> reads(readNames.begin(), readNames.end());
+    auto stage = StageOp::create(builder, model.getLoc(), piece.name,
+                                 builder.getStrArrayAttr(reads),
+                                 builder.getStrArrayAttr(writes),
+                                 levelOf(piece), piece.depth, IntegerAttr());
+    if (piece.leave)
+      stage.setExitAttr(builder.getI64IntegerAttr(piece.leave.getIndex()));
+    OpBuilder::InsertionGuard guard(builder);
+    Block *body = builder.createBlock(
+        &stage.getBody(), {}, types,
+        SmallVector<Location>(types.size(), model.getLoc()));
+    IRMapping mapping;
+    for (auto [value, argument] : llvm::zip(captured, body->getArguments()))
+      mapping.map(value, argument);
+    for (Operation *use : uses)
+      builder.clone(*use, mapping);
+    for (Operation *op : piece.ops)
+      builder.clone(*op, mapping);
+    SmallVector<Value> results;
+    for (Value result : piece.results)
+      results.push_back(mapping.lookupOrDefault(result));
+    YieldOp::create(builder, model.getLoc(), results);
+  }
+
+  /// A stage that appends the KV of the layers of \p later from the state of an
+  /// exit: one per level, since a stage appends to one.
+  std::string emitFill(OpBuilder &builder, ModelOp model, const Piece &piece,
+                       const Columns &columns, const Piece &later) {
+    LeaveOp leave = piece.leave;
+    std::string name =
+        "fill" + std::to_string(int64_t(leave.getIndex())) + "_" + later.name;
+    Value state = leave.getState();
+    auto stage =
+        StageOp::create(builder, model.getLoc(), name,
+                        builder.getStrArrayAttr({columns.nameOf(state)}),
+                        builder.getStrArrayAttr({}), levelOf(later),
+                        piece.depth, IntegerAttr());
+    OpBuilder::InsertionGuard guard(builder);
+    Block *body = builder.createBlock(&stage.getBody(), {}, {state.getType()},
+                                      {model.getLoc()});
+    for (Operation *op : later.ops)
+      if (auto layers = dyn_cast<LayersOp>(op))
+        LayersOp::create(builder, op->getLoc(), state.getType(),
+                         layers.getCalleeAttr(), body->getArgument(0), Value(),
+                         Value(), layers.getFirstAttr(),
+                         layers.getWeightsAttr(), builder.getUnitAttr());
+    YieldOp::create(builder, model.getLoc(), ValueRange());
+    return name;
+  }
+
+  /// The KV level of the layers in a piece, if any.
+  FlatSymbolRefAttr levelOf(const Piece &piece) {
+    for (Operation *op : piece.ops)
+      if (auto layers = dyn_cast<LayersOp>(op))
+        for (auto level : getOperation().getOps<KVLevelOp>())
+          if (level.getFirst() <= layers.getFirst() &&
+              layers.getFirst() < level.getEnd())
+            return FlatSymbolRefAttr::get(level.getSymNameAttr());
+    return {};
+  }
+
+  void emitProgram(OpBuilder &builder, ModelOp model, ArrayRef<Piece> trunk,
+                   ArrayRef<Piece> ends,
+                   ArrayRef<SmallVector<std::string>> fills) {
+    SmallVector<SmallVector<NamedAttribute>> nodes;
+    auto node = [&](StringRef kind) {
+      nodes.push_back(
+          {builder.getNamedAttr("kind", builder.getStringAttr(kind))});
+      return int64_t(nodes.size() - 1);
+    };
+    auto link = [&](int64_t from, StringRef edge, int64_t to) {
+      nodes[from].push_back(
+          builder.getNamedAttr(edge, builder.getI64IntegerAttr(to)));
+    };
+    auto stageNode = [&](StringRef kind, StringRef stage) {
+      int64_t index = node(kind);
+      nodes[index].push_back(builder.getNamedAttr(
+          "stage", FlatSymbolRefAttr::get(builder.getContext(), stage)));
+      return index;
+    };
+
+    int64_t embed = node("embed");
+    SmallVector<int64_t> trunkNodes, decideNodes(trunk.size(), -1), endNodes;
+    for (auto [index, piece] : llvm::enumerate(trunk)) {
+      trunkNodes.push_back(stageNode("stage", piece.name));
+      if (LeaveOp leave = piece.leave) {
+        int64_t decide = decideNodes[index] = node("decide");
+        link(trunkNodes[index], "next", decide);
+        link(decide, "exit", leave.getIndex());
+        endNodes.push_back(stageNode("sample", ends[index].name));
+        link(decide, "leave", endNodes.back());
+      }
+    }
+    link(embed, "next", trunkNodes[0]);
+    int64_t retire = node("retire");
+    endNodes.push_back(stageNode("sample", ends.back().name));
+    int64_t emit = node("emit");
+    link(retire, "next", endNodes.back());
+    for (int64_t end : endNodes)
+      link(end, "next", emit);
+    link(emit, "next", embed);
+    link(trunkNodes.back(), "next", retire);
+    for (auto [index, piece] : llvm::enumerate(trunk)) {
+      if (!piece.leave)
+        continue;
+      int64_t decide = decideNodes[index];
+      int64_t stay = index + 1 < trunk.size() ? trunkNodes[index + 1] : retire;
+      link(decide, "stay", stay);
+      if (fills[index].empty()) {
+        link(decide, "owes", stay);
+      } else {
+        int64_t last = -1;
+        for (const std::string &name : fills[index]) {
+          int64_t fill = stageNode("stage", name);
+          link(last < 0 ? decide : last, last < 0 ? "owes" : "next", fill);
+          last = fill;
+        }
+        link(last, "next", node("end"));
+      }
+    }
+    SmallVector<Attribute> attributes;
+    for (auto &entries : nodes)
+      attributes.push_back(builder.getDictionaryAttr(entries));
+    NamedAttrList facts;
+    if (DictionaryAttr given = model.getFactsAttr())
+      facts.append(given.begin(), given.end());
+    facts.set("max_position", model.getMaxPositionAttr());
+    facts.set("layers", builder.getI64IntegerAttr(trunk.back().depth));
+    ProgramOp::create(builder, model.getLoc(), builder.getArrayAttr(attributes),
+                      facts.getDictionary(builder.getContext()));
+  }
+};
+} // namespace

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Output folders that appear whole or not at all."""
+
+import json
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+
+# Everything this package writes into a model folder: what an earlier run left and this one does not write would
+# not belong to the new weights.
+OWNED = (
+    *("model.onnx", "model.onnx.data", "model.nocache.onnx", "oracle.onnx", "scripted.onnx", "exits.toml", "exits.safetensors"),
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+)
+
+
+@contextmanager
+def whole_folder(out: Path):
+    """Yield a fresh folder beside `out`; when the body succeeds its files replace those of `out`, else it vanishes."""
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(20, "not a directory", str(out))
+    written: set[str] = set()
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if not out.exists():
+            os.replace(temporary, out)
+        else:
+            for file in sorted(temporary.iterdir()):
+                os.replace(file, out / file.name)
+                written.add(file.name)
+            for name in set(OWNED) - written:
+                (out / name).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, document: dict) -> None:
+    """A JSON document with stable formatting; tokenizers are one line per entry either way, so keep indent small."""
+    path.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Exits put into an ONNX file that `llama_onnx` wrote, with or without KV cache.
+
+    python -m ee.insert_exits MODEL.onnx SPEC.toml OUT.onnx [--scripted] [--exit-depth]
+
+For each exit after layer k: x = h.k through the head's map, `exit.NAME.logits` = MatMul(RMSNormalization(x), lm_head),
+a score by `criteria`, and one `Exit` node; exits nest, shallowest outermost:
+    logits = Exit(e0.logits, Exit(e1.logits, ... full logits))
+fill 'exact' adds nothing else: layers above run on every row, so their K,V are the full model's.
+fill 'propagate' adds, for every layer i from the first exit on, h.(i+1) = Keep(active.i, h.i, layer_i(h.i)) with
+    left.NAME = And(enabled, GreaterOrEqual(score, threshold));  active = And over exits so far of Not(left.NAME)
+so a row that left keeps its state and later layers compute its K,V from it (CALM).
+New input: `enabled` bool [batch, seq]. With `scripted`, inputs `script.NAME` f32 [batch, seq] replace all scores.
+With `exit_depth`, output `exit_depth` i64 [batch, seq]: layers run for the row.
+"""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from . import criteria
+from .adaptive import DOMAIN, attach_bodies
+from .errors import UserError, run_main
+from .exit_spec import ExitSpec, check_specs, load_spec
+from .onnx_builder import GraphBuilder
+
+
+def _shape(tensor: TensorProto) -> tuple[int, ...]:
+    return tuple(tensor.dims)
+
+
+def _topological(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Nodes in an order in which every value is made before it is used; keeps the given order where it can."""
+    maker = {out: i for i, n in enumerate(nodes) for out in n.output if out}
+    order, state = [], [0] * len(nodes)
+    for root in range(len(nodes)):
+        stack = [root]
+        while stack:
+            i = stack[-1]
+            waiting = [maker[x] for x in nodes[i].input if x in maker and state[maker[x]] == 0]
+            if state[i] == 0 and waiting:
+                stack += reversed(waiting)
+                continue
+            stack.pop()
+            if state[i] == 0:
+                state[i] = 1
+                order.append(nodes[i])
+    return order
+
+
+class _Inserter(GraphBuilder):
+    """The new nodes of one model; `model` is read only."""
+
+    def __init__(self, model: onnx.ModelProto):
+        super().__init__()
+        self.made = {out: n for n in model.graph.node for out in n.output}
+        weights = {t.name: t for t in model.graph.initializer}
+        self.layers = 0
+        while f"h.{self.layers + 1}" in self.made:
+            self.layers += 1
+        head, norm = self.made.get("logits"), self.made.get("norm.out")
+        if not self.layers or head is None or norm is None or head.op_type != "MatMul" or norm.op_type != "RMSNormalization":
+            raise UserError("the model has no values h.K, norm.out and logits as `ee.write_llama` writes them (or has exits already)")
+        self.norm, self.head = norm, head.input[1]
+        self.hidden = _shape(weights[norm.input[1]])[0]
+        self.vocab = model.graph.output[0].type.tensor_type.shape.dim[2].dim_value
+
+    def head_state(self, s: ExitSpec, h: str) -> str:
+        """The tapped state through the exit's own linear map."""
+        p, t, x = f"exit.{s.label}", s.head.tensors, h
+        for name in ("map", "down", "up"):
+            if name in t:
+                x = self.op("MatMul", [x, self.constant(f"{p}.{name}", t[name].astype(np.float32))], f"{p}.{name}.out")
+        if "bias" in t:
+            x = self.op("Add", [x, self.constant(p + ".bias", t["bias"].astype(np.float32))], p + ".mapped")
+        return x
+
+    def exit(self, s: ExitSpec, scripted: bool) -> tuple[str, str, str]:
+        """Head, score; returns (logits, score, hidden)."""
+        h, p = f"h.{s.layer}", f"exit.{s.label}"
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in self.norm.attribute}
+        n = self.op("RMSNormalization", [self.head_state(s, h), self.norm.input[1]], p + ".norm", **attributes)
+        logits, score = self.op("MatMul", [n, self.head], p + ".logits"), p + ".score"
+        if scripted:
+            self.input(f"script.{s.label}", TensorProto.FLOAT, ["batch", "seq"])
+            return logits, f"script.{s.label}", h
+        if s.criterion == "max_prob":
+            criteria.max_prob(self, logits, score)
+        elif s.criterion == "margin":
+            criteria.margin(self, logits, score)
+        elif s.criterion == "entropy":
+            criteria.entropy(self, logits, score, self.vocab)
+        elif s.criterion == "cosine":
+            criteria.cosine(self, h, f"h.{s.layer - 1}", score)
+        else:
+            criteria.probe(self, h, score, *s.probe)
+        return logits, score, h
+
+
+def add_exits(model: onnx.ModelProto, specs: list[ExitSpec], fill: str = "exact", scripted: bool = False, exit_depth: bool = False) -> onnx.ModelProto:
+    """A new model with exits (see the module's text). External weights are neither read nor copied.
+
+    `model` is a ModelProto of `write_llama`, loaded with or without external data. Raises `UserError`."""
+    g = _Inserter(model)
+    specs = check_specs(specs, fill, g.layers, g.hidden)
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    g.input("enabled", TensorProto.BOOL, ["batch", "seq"])
+    exits = [(s, *g.exit(s, scripted)) for s in specs]
+    rename = {"logits": "logits.full"}
+    if fill == "propagate" or exit_depth:
+        for s, _, score, _ in exits:
+            sure = g.op("GreaterOrEqual", [score, g.constant(f"exit.{s.label}.threshold", np.float32(s.threshold))], f"sure.{s.label}")
+            g.op("And", ["enabled", sure], f"left.{s.label}")
+    if fill == "propagate":
+        active = ""
+        for i in range(specs[0].layer, g.layers):
+            for s in specs:
+                if s.layer == i:
+                    stays = g.op("Not", [f"left.{s.label}"], f"stays.{s.label}")
+                    active = g.op("And", [active, stays], f"active.{s.label}") if active else stays
+            rename[f"h.{i + 1}"] = f"h.{i + 1}.layer"
+            g.op("Keep", [active, f"h.{i}", f"h.{i + 1}.layer"], f"h.{i + 1}", domain=DOMAIN)
+    rest = "logits.full"
+    for position, (s, logits, score, h) in reversed(list(enumerate(exits))):
+        out = f"exit.{s.label}.out" if position else "logits"
+        criterion = "script" if scripted else s.criterion
+        inputs = [logits, rest, score, h, "enabled"]
+        rest = g.op("Exit", inputs, out, domain=DOMAIN, threshold=float(s.threshold), name=s.label, criterion=criterion)
+    if exit_depth:
+        depth = g.constant("exit.depth.full", np.int64(g.layers))
+        for position, (s, *_) in reversed(list(enumerate(exits))):
+            out = f"exit.{s.label}.depth" if position else "exit_depth"
+            depth = g.op("Where", [f"left.{s.label}", g.constant(f"exit.depth.{s.layer}", np.int64(s.layer)), depth], out)
+        g.output("exit_depth", TensorProto.INT64, ["batch", "seq"])
+    # Only producers are renamed: readers of h.K now see the kept state, readers of logits the exits' result.
+    for node in result.graph.node:
+        for i, out in enumerate(node.output):
+            if out in rename:
+                node.output[i] = rename[out]
+                node.name = "/" + rename[out]  # the new producer of `out` carries the old name
+    nodes = _topological([*result.graph.node, *g.nodes])
+    del result.graph.node[:]
+    result.graph.node.extend(nodes)
+    result.graph.initializer.extend(g.initializers.values())
+    result.graph.input.extend(g.inputs)
+    result.graph.output.extend(g.outputs)
+    return attach_bodies(result)
+
+
+def write_exits(source, out, specs: list[ExitSpec], fill: str = "exact", scripted: bool = False, exit_depth: bool = False) -> None:
+    """`add_exits` from file to file. Weights stay in the source's .data file, which is copied when `out` lies in another
+    folder (onnx refuses links there); the exits' own tensors are stored in `out` itself."""
+    source, out = Path(source), Path(out)
+    try:
+        model = onnx.load(source, load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError has no stable home
+        raise UserError(f"{source} is not a readable ONNX file: {error}") from None
+    result = add_exits(model, specs, fill, scripted, exit_depth)
+    files = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
+    for file in sorted(files):
+        have, want = source.parent / file, out.parent / file
+        if Path(file).name != file:
+            raise UserError(f"{source}: external data '{file}' is not a plain file name")
+        if want.exists() and os.path.samefile(have, want):
+            continue
+        shutil.copyfile(have, want)
+    temporary = out.with_name(out.name + ".tmp")
+    onnx.save(result, temporary)
+    onnx.checker.check_model(str(temporary), full_check=True)
+    os.replace(temporary, out)
+
+
+def main(argv) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ee.insert_exits", description=__doc__.split("\n\n")[0])
+    parser.add_argument("model")
+    parser.add_argument("spec")
+    parser.add_argument("out")
+    parser.add_argument("--scripted", action="store_true", help="scores become graph inputs script.NAME")
+    parser.add_argument("--exit-depth", action="store_true", help="add the output exit_depth")
+    args = parser.parse_args(argv)
+    specs, fill = load_spec(args.spec)
+    write_exits(args.model, args.out, specs, fill, args.scripted, args.exit_depth)
+    print(f"{args.out}: {len(specs)} exits ({', '.join(s.label for s in specs)}), fill {fill}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_main(main))

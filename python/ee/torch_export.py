@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""`ee.export`: torch.onnx.export that keeps exits as `ai.adaptive` nodes with their bodies in the file.
+
+The exporter inlines every function it is given and then fails on ours, so nodes are emitted without a body (which
+needs a registered schema) and the bodies are appended afterwards. `optimize=False` keeps weight names, stores a
+shared weight once, and avoids the exporter's batch-1 rotary tables at opset 23.
+"""
+
+from pathlib import Path
+
+import onnx
+import onnxscript
+import torch
+
+from . import nn  # noqa: F401  (defines the custom ops)
+from .adaptive import DOMAIN, VERSION, attach_bodies, register_schemas
+from .errors import UserError
+
+OPSETS = (18, 20, 23)
+
+
+def export(model: torch.nn.Module, args: tuple, path, opset: int = 18, dynamic_shapes=None, input_names=None, output_names=None) -> None:
+    """Write `model` to `path` (+ `path`.data for the weights) as ONNX, exits kept.
+
+    `args` are example inputs; `dynamic_shapes` as for torch.export (one entry per input). Opset 18, 20 or 23."""
+    if opset not in OPSETS:
+        raise UserError(f"opset {opset} is not one of {', '.join(map(str, OPSETS))}")
+    register_schemas()
+    domain = onnxscript.values.Opset(DOMAIN, VERSION)
+
+    def translate_exit(exit_value, rest_value, score, hidden, enabled, threshold: float, name: str, criterion: str):
+        return domain.Exit(exit_value, rest_value, score, hidden, enabled, threshold=threshold, name=name, criterion=criterion)
+
+    def translate_keep(active, h, f_h):
+        return domain.Keep(active, h, f_h)
+
+    path = Path(path)
+    model.eval()
+    torch.onnx.export(
+        model, args, str(path), dynamo=True, optimize=False, opset_version=opset, external_data=True, verbose=False,
+        dynamic_shapes=dynamic_shapes, input_names=input_names, output_names=output_names,
+        custom_translation_table={torch.ops.ee.exit.default: translate_exit, torch.ops.ee.keep.default: translate_keep},
+    )  # fmt: skip
+    result = attach_bodies(onnx.load(path, load_external_data=False))
+    onnx.save(result, path)
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def export_causal_lm(model: torch.nn.Module, path, exits, fill: str = "exact", opset: int = 18) -> torch.nn.Module:
+    """A Hugging Face causal LM with exits, no cache, dynamic batch and sequence; returns the module that was exported.
+
+    Inputs input_ids, attention_mask (i64) and enabled (bool), all [batch, seq]; output logits."""
+    wrapped = nn.CausalLMWithExits(model, exits, fill)
+    ids = torch.randint(0, model.config.vocab_size, (2, 7))
+    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
+    args = (ids, torch.ones_like(ids), torch.ones(2, 7, dtype=torch.bool))
+    export(wrapped, args, path, opset, (shape,) * 3, ["input_ids", "attention_mask", "enabled"], ["logits"])
+    return wrapped

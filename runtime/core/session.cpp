@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The public face over device and scheduler.
+#include "ee/session.h"
+
+#include "scheduler/scheduler.h"
+
+#include <cstring>
+
+namespace ee {
+
+struct Session::Impl {
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Scheduler> scheduler;
+};
+
+Session::Session() : impl(std::make_unique<Impl>()) {}
+Session::~Session() = default;
+
+Expected<std::unique_ptr<Session>>
+Session::create(const Artifact &artifact, const SessionOptions &options) {
+  const Manifest &manifest = artifact.manifest();
+  if (manifest.kind != ArtifactKind::Decoder)
+    return Failure{inQuotes(artifact.path()) +
+                   " is not a decoder: it cannot generate"};
+  if (artifact.stages().size() != manifest.stages.size())
+    return Failure{inQuotes(artifact.path()) + " is not loaded"};
+  if (options.threads < 1 || options.threads > 1024)
+    return Failure{"the number of threads is " +
+                   std::to_string(options.threads) +
+                   ", accepted are 1 to 1024"};
+  std::unique_ptr<Session> session(new Session());
+  session->impl->device = createCpuDevice(artifact, options.threads);
+  auto scheduler = Scheduler::create(manifest, *session->impl->device, options);
+  if (!scheduler)
+    return scheduler.takeFailure();
+  session->impl->scheduler = std::move(*scheduler);
+  return session;
+}
+
+Expected<Ticket> Session::submit(Request request) {
+  return impl->scheduler->submit(std::move(request));
+}
+
+const RequestStatus *Session::poll(Ticket ticket) const {
+  const Record *record = impl->scheduler->find(ticket);
+  return record ? &record->status : nullptr;
+}
+
+Expected<bool> Session::step() { return impl->scheduler->step(); }
+
+Expected<void> Session::drain() {
+  while (true) {
+    auto more = step();
+    if (!more)
+      return more.takeFailure();
+    if (!*more)
+      return {};
+  }
+}
+
+void Session::cancel(Ticket ticket) { impl->scheduler->cancel(ticket); }
+void Session::preempt(Ticket ticket) { impl->scheduler->preempt(ticket); }
+void Session::forget(Ticket ticket) { impl->scheduler->forget(ticket); }
+void Session::releaseKv(Ticket ticket) { impl->scheduler->releaseKv(ticket); }
+
+const SessionCounters &Session::counters() const {
+  return impl->scheduler->counters();
+}
+
+int64_t Session::kvLevels() const { return impl->scheduler->kv().levelCount(); }
+
+int64_t Session::freePages(int32_t level) const {
+  return impl->scheduler->kv().freePages(level);
+}
+
+int64_t Session::totalPages() const {
+  return impl->scheduler->kv().totalPages();
+}
+
+uint64_t Session::bufferBytes() const { return impl->scheduler->bufferBytes(); }
+
+int64_t Session::kvStored(Ticket ticket, int32_t level) const {
+  const Record *record = impl->scheduler->find(ticket);
+  if (!record || record->slot < 0)
+    return 0;
+  return impl->scheduler->kv().stored(record->slot, level);
+}
+
+std::span<const uint8_t> Session::kvPage(Ticket ticket, int32_t level,
+                                         int64_t page) const {
+  const Record *record = impl->scheduler->find(ticket);
+  if (!record || record->slot < 0 ||
+      page >= impl->scheduler->kv().pagesFor(kvStored(ticket, level)))
+    return {};
+  return impl->scheduler->kv().page(record->slot, level, page);
+}
+
+uint64_t hashLogits(std::span<const float> logits) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (float value : logits) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    hash = (hash ^ bits) * 0x100000001b3u;
+  }
+  return hash;
+}
+
+} // namespace ee

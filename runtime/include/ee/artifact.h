@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A loaded artifact: checked manifest, mapped weights, code of one CPU level.
+// Loading runs native code of the artifact; load only what you trust as much
+// as a program.
+#ifndef EE_ARTIFACT_H
+#define EE_ARTIFACT_H
+
+#include "ee/abi.h"
+#include "ee/cpu_features.h"
+#include "ee/file.h"
+#include "ee/manifest.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ee {
+
+struct ArtifactOptions {
+  /// A level of the manifest, or empty for the best that the CPU runs.
+  std::string cpuLevel;
+  /// What the CPU can do; tests set it.
+  std::optional<CpuFeatures> features;
+};
+
+class Artifact {
+public:
+  /// Opens the directory and reads its manifest; runs no code yet.
+  static Expected<Artifact> open(const std::string &path);
+
+  Artifact(Artifact &&) noexcept;
+  Artifact &operator=(Artifact &&) noexcept;
+  ~Artifact();
+
+  const Manifest &manifest() const { return contents; }
+  const std::string &path() const { return directory.path(); }
+
+  /// Chooses a CPU level, checks the hash of its code and loads it, and maps
+  /// the weights, whose files must have the sizes of the manifest.
+  Expected<void> load(const ArtifactOptions &options = {});
+
+  /// After `load`: the level chosen, one function per stage, one pointer per
+  /// weight.
+  const CpuCodeEntry &code() const { return contents.cpu[codeIndex]; }
+  const std::vector<ee_stage_fn> &stages() const { return functions; }
+  const std::vector<const void *> &weights() const { return weightPointers; }
+  /// After `load`: an exported symbol of the code, or null.
+  void *symbol(const char *name) const;
+
+  /// Opens a file of the manifest by its index; its size is checked.
+  Expected<File> openFile(size_t index) const;
+  /// Reads and hashes one file in full.
+  Expected<void> verifyFile(size_t index) const;
+
+private:
+  explicit Artifact(Directory directory) : directory(std::move(directory)) {}
+  Expected<size_t> chooseLevel(const ArtifactOptions &options) const;
+  Expected<void> loadCode(size_t index);
+  Expected<void> mapWeights();
+
+  Directory directory;
+  Manifest contents;
+  size_t codeIndex = 0;
+  void *library = nullptr;
+  std::vector<ee_stage_fn> functions;
+  std::vector<MappedFile> maps;
+  std::vector<const void *> weightPointers;
+};
+
+} // namespace ee
+
+#endif // EE_ARTIFACT_H

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Walks the depth program with the rows of a wave. Two rules keep the result
+// equal to one sequence at a time: a debt moves only once its row has its token
+// (both lives of a row share one slot of the row store), and a row enters a
+// stage only when every earlier position of its sequence is stored at that
+// level or comes along.
+#include "scheduler.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace ee {
+
+Expected<void> Scheduler::walk() {
+  bool progress = true;
+  while (progress) {
+    progress = false;
+    for (int32_t node : plan.order()) {
+      auto moved = visit(node);
+      if (!moved)
+        return moved.takeFailure();
+      progress |= *moved;
+    }
+  }
+  for (const SequenceSlot &slot : slots)
+    if (slot.walking)
+      return Failure{"the depth program stalls: rows wait for each other"};
+  return {};
+}
+
+Expected<bool> Scheduler::visit(int32_t index) {
+  const ProgramNode &node = manifest.program[size_t(index)];
+  if (node.kind == NodeKind::Stage)
+    return visitStage(index);
+  if (walkers[size_t(index)].empty())
+    return false;
+  switch (node.kind) {
+  case NodeKind::Sample:
+    return visitSample(index);
+  case NodeKind::Decide:
+    visitDecide(index);
+    break;
+  case NodeKind::Retire:
+    visitRetire(index);
+    break;
+  case NodeKind::Emit:
+    if (auto ok = visitEmit(index); !ok)
+      return ok.takeFailure();
+    break;
+  case NodeKind::Embed:
+    for (int32_t row : walkers[size_t(index)])
+      arrive(row, node.next);
+    walkers[size_t(index)].clear();
+    break;
+  default:
+    for (int32_t row : walkers[size_t(index)])
+      finishWalk(row);
+    walkers[size_t(index)].clear();
+  }
+  return true;
+}
+
+void Scheduler::arrive(int32_t row, int32_t node) {
+  walkers[size_t(node)].push_back(row);
+}
+
+/// The row has done all it does for its token. What it owes may move now.
+void Scheduler::finishWalk(int32_t index) {
+  Row &row = rows[index];
+  row.walking = false;
+  --slots[size_t(row.sequence)].walking;
+  if (row.debtNode < 0) {
+    rows.give(index);
+    return;
+  }
+  ee_rows &c = rows.columns();
+  c.flags[index] = EE_ROW_CATCH_UP;
+  c.script[index] = EE_SCRIPT_FULL;
+  c.token[index] = row.token;
+}
+
+/// True while an earlier position of the sequence must still be stored at the
+/// level of this stage and cannot come along. A stage without a level holds
+/// rows back too, for debts that wait there: they would miss their ride.
+bool Scheduler::blocked(int32_t index, int32_t node, int32_t level) const {
+  const Row &row = rows[index];
+  if (slots[size_t(row.sequence)].debts == 0)
+    return false;
+  for (const std::vector<int32_t> &waiting : debts)
+    for (int32_t other : waiting) {
+      const Row &debt = rows[other];
+      if (debt.sequence == row.sequence && debt.position < row.position &&
+          (debt.walking || debt.fill) &&
+          (level < 0 ? debt.debtNode == node : plan.owes(debt.debtNode, level)))
+        return true;
+    }
+  return false;
+}
+
+/// Adds to the launch the debts at `node` that may go: propagations, debts of
+/// sequences that are due, and those that have a later row to ride with.
+void Scheduler::collectDebts(int32_t node) {
+  std::vector<int32_t> &waiting = debts[size_t(node)];
+  if (waiting.empty())
+    return;
+  std::fill(riding.begin(), riding.end(), -1);
+  for (int32_t index : launchRows) {
+    int64_t &highest = riding[size_t(rows[index].sequence)];
+    highest = std::max<int64_t>(highest, rows[index].position);
+  }
+  std::erase_if(waiting, [&](int32_t index) {
+    const Row &row = rows[index];
+    bool goes = !row.walking &&
+                (row.fill || row.position < riding[size_t(row.sequence)] ||
+                 row.position < slots[size_t(row.sequence)].dueBelow);
+    if (goes)
+      launchRows.push_back(index);
+    return goes;
+  });
+}
+
+Expected<bool> Scheduler::visitStage(int32_t index) {
+  const ProgramNode &node = manifest.program[size_t(index)];
+  std::vector<int32_t> &waiting = walkers[size_t(index)];
+  if (waiting.empty() && debts[size_t(index)].empty())
+    return false;
+  launchRows.clear();
+  std::erase_if(waiting, [&](int32_t row) {
+    if (blocked(row, index, node.level))
+      return false;
+    launchRows.push_back(row);
+    return true;
+  });
+  collectDebts(index);
+  if (launchRows.empty())
+    return false;
+  std::sort(launchRows.begin(), launchRows.end(), [&](int32_t a, int32_t b) {
+    const Row &x = rows[a], &y = rows[b];
+    return x.sequence != y.sequence ? x.sequence < y.sequence
+                                    : x.position < y.position;
+  });
+  int64_t count = int64_t(launchRows.size());
+  for (int64_t begin = 0; begin < count; begin += options.maxRows) {
+    int64_t end = std::min(count, begin + options.maxRows);
+    if (auto ok = launch(index, node.stage, begin, end); !ok)
+      return ok.takeFailure();
+    takeLogits(node, begin, end);
+  }
+  for (int32_t row : launchRows) {
+    if (node.level >= 0)
+      ++appended[size_t(rows[row].sequence) * manifest.levels.size() +
+                 size_t(node.level)];
+    if (rows[row].walking)
+      arrive(row, node.next);
+    else
+      settleDebt(row, node.next);
+  }
+  return true;
+}
+
+/// Moves a debt on to where it is owed next, or ends it.
+void Scheduler::settleDebt(int32_t index, int32_t node) {
+  Row &row = rows[index];
+  row.debtNode = plan.nextDebt(node);
+  if (row.debtNode >= 0) {
+    debts[size_t(row.debtNode)].push_back(index);
+    return;
+  }
+  --slots[size_t(row.sequence)].debts;
+  rows.give(index);
+}
+
+Expected<void> Scheduler::launch(int32_t node, int32_t stageIndex,
+                                 int64_t begin, int64_t end) {
+  int32_t count = int32_t(end - begin);
+  const int32_t *list = launchRows.data() + begin;
+  StageCounters &counter = stats.stages[size_t(stageIndex)];
+  ++counter.launches;
+  for (int64_t i = begin; i < end; ++i) {
+    Row &row = rows[launchRows[size_t(i)]];
+    ++(row.walking ? counter.rows : counter.catchUpRows);
+    if (++row.visits > plan.maxVisits())
+      return Failure{"the depth program does not end: a row ran " +
+                     std::to_string(row.visits) + " stages for one token"};
+  }
+  if (options.observer) {
+    observed.clear();
+    for (int64_t i = begin; i < end; ++i) {
+      const Row &row = rows[launchRows[size_t(i)]];
+      observed.push_back({slots[size_t(row.sequence)].record->ticket,
+                          row.position, !row.walking});
+    }
+    options.observer->onLaunch(node, stageIndex, observed);
+  }
+  Launch call;
+  call.stage = stageIndex;
+  call.args.rows = list;
+  call.args.n_active = &count;
+  call.args.max_rows = count;
+  call.args.row_store = rows.store();
+  call.args.columns = rows.columns();
+  call.args.policies = options.policies.data();
+  call.args.samplers = samplers.data();
+  call.args.kv = cache.view();
+  call.args.arena = arena.data();
+  call.args.worker_scratch = scratch.data();
+  call.args.worker_scratch_bytes = scratchPerWorker;
+  uint64_t ticket = device.submit(call);
+  while (!device.poll(ticket)) {
+  }
+  return {};
+}
+
+/// Looks at the logits of the launch just done; the arena holds them only until
+/// the next one. A criterion may need the logits of its exit, so that they come
+/// out of the stage before the decision and the sampling stage behind it only
+/// hands the id on; they count for the rows that leave.
+void Scheduler::takeLogits(const ProgramNode &node, int64_t begin,
+                           int64_t end) {
+  const auto &output = manifest.stages[size_t(node.stage)].logits;
+  if (!output)
+    return;
+  bool decides = node.kind == NodeKind::Stage &&
+                 manifest.program[size_t(node.next)].kind == NodeKind::Decide;
+  auto base = reinterpret_cast<const float *>(
+      arena.data() + output->perRowOffset * (end - begin));
+  for (int64_t i = begin; i < end; ++i) {
+    int32_t index = launchRows[size_t(i)];
+    Row &row = rows[index];
+    if (!row.walking || !row.emits ||
+        (decides && !rows.columns().decision[index]))
+      continue;
+    const Record &record = *slots[size_t(row.sequence)].record;
+    std::span<const float> logits(base + (i - begin) * output->width,
+                                  size_t(output->width));
+    if (record.request.logitHash)
+      row.logitHash = hashLogits(logits);
+    if (options.observer)
+      options.observer->onLogits(record.ticket, row.position, logits);
+  }
+}
+
+Expected<bool> Scheduler::visitSample(int32_t index) {
+  const ProgramNode &node = manifest.program[size_t(index)];
+  std::vector<int32_t> &waiting = walkers[size_t(index)];
+  launchRows.assign(waiting.begin(), waiting.end());
+  waiting.clear();
+  std::sort(launchRows.begin(), launchRows.end(), [&](int32_t a, int32_t b) {
+    const Row &x = rows[a], &y = rows[b];
+    return x.sequence != y.sequence ? x.sequence < y.sequence
+                                    : x.position < y.position;
+  });
+  int64_t count = int64_t(launchRows.size());
+  int64_t most = std::min(options.sampleRows, options.maxRows);
+  for (int64_t begin = 0; begin < count; begin += most) {
+    int64_t end = std::min(count, begin + most);
+    if (auto ok = launch(index, node.stage, begin, end); !ok)
+      return ok.takeFailure();
+    takeLogits(node, begin, end);
+  }
+  for (int32_t row : launchRows)
+    arrive(row, node.next);
+  return true;
+}
+
+void Scheduler::visitDecide(int32_t index) {
+  const ProgramNode &node = manifest.program[size_t(index)];
+  moving.assign(walkers[size_t(index)].begin(), walkers[size_t(index)].end());
+  walkers[size_t(index)].clear();
+  for (int32_t row : moving) {
+    if (rows.columns().decision[row])
+      leave(row, node);
+    else
+      arrive(row, node.stay);
+  }
+}
+
+void Scheduler::leave(int32_t index, const ProgramNode &node) {
+  Row &row = rows[index];
+  SequenceSlot &slot = slots[size_t(row.sequence)];
+  row.exit = node.exit;
+  slot.record->exitAt[size_t(row.position)] = node.exit;
+  row.debtNode = plan.nextDebt(node.owes);
+  if (row.debtNode >= 0) {
+    row.fill = manifest.exits[size_t(node.exit)].fill == KvFill::Propagate;
+    ++slot.debts;
+    debts[size_t(row.debtNode)].push_back(index);
+  }
+  // Nobody looks at what a silent row would compute on its way out.
+  if (!row.emits && !plan.kvAhead(node.leave))
+    finishWalk(index);
+  else
+    arrive(index, node.leave);
+}
+
+void Scheduler::visitRetire(int32_t index) {
+  const ProgramNode &node = manifest.program[size_t(index)];
+  moving.assign(walkers[size_t(index)].begin(), walkers[size_t(index)].end());
+  walkers[size_t(index)].clear();
+  for (int32_t row : moving) {
+    if (rows[row].emits) {
+      arrive(row, node.next);
+      continue;
+    }
+    Record &record = *slots[size_t(rows[row].sequence)].record;
+    int32_t exit = exitOf(row);
+    record.exitAt[size_t(rows[row].position)] =
+        exit >= 0 ? exit : int32_t(EE_SCRIPT_FULL);
+    finishWalk(row);
+  }
+}
+
+/// The exit at which a row left. A lowering that runs all rows through all
+/// layers marks only the depth.
+int32_t Scheduler::exitOf(int32_t index) const {
+  if (rows[index].exit >= 0)
+    return rows[index].exit;
+  int32_t depth = rows.columns().depth[index];
+  if (depth < manifest.model.layers)
+    for (size_t i = 0; i < manifest.exits.size(); ++i)
+      if (manifest.exits[i].depth == depth)
+        return int32_t(i);
+  return -1;
+}
+
+Expected<void> Scheduler::visitEmit(int32_t index) {
+  moving.assign(walkers[size_t(index)].begin(), walkers[size_t(index)].end());
+  walkers[size_t(index)].clear();
+  for (int32_t row : moving) {
+    int32_t token = rows.columns().token[row];
+    if (token < 0 || token >= manifest.model.vocab)
+      return Failure{"the compiled model sampled id " + std::to_string(token) +
+                     ", outside of its vocabulary of " +
+                     std::to_string(manifest.model.vocab)};
+    emit(row);
+    finishWalk(row);
+  }
+  return {};
+}
+
+void Scheduler::emit(int32_t index) {
+  Row &row = rows[index];
+  SequenceSlot &slot = slots[size_t(row.sequence)];
+  Record &record = *slot.record;
+  const ee_rows &c = rows.columns();
+  Emission emission;
+  emission.ticket = record.ticket;
+  emission.position = row.position;
+  emission.token = c.token[index];
+  emission.depth = c.depth[index];
+  emission.exit = exitOf(index);
+  emission.generated = record.request.maxNewTokens > 0 &&
+                       row.position == int64_t(record.tokens.size()) - 1;
+  emission.criteria = {c.criteria + int64_t(index) * EE_MAX_EXITS,
+                       manifest.exits.size()};
+  if (emission.generated) {
+    record.exitAt[size_t(row.position)] =
+        emission.exit >= 0 ? emission.exit : int32_t(EE_SCRIPT_FULL);
+    deliver(record, row, emission);
+  }
+  if (options.observer)
+    options.observer->onEmission(emission);
+}
+
+/// Hands a token to its sequence and sees whether that ends it.
+void Scheduler::deliver(Record &record, const Row &row,
+                        const Emission &emission) {
+  RequestStatus &status = record.status;
+  int32_t token = emission.token;
+  if (status.ids.size() < record.request.forced.size())
+    token = record.request.forced[status.ids.size()];
+  status.ids.push_back(token);
+  status.exitDepth.push_back(emission.depth);
+  status.exitIndex.push_back(emission.exit);
+  if (record.request.logitHash)
+    status.logitHash.push_back(row.logitHash);
+  record.tokens.push_back(token);
+  status.lastToken = std::chrono::duration<double>(
+                         std::chrono::steady_clock::now().time_since_epoch())
+                         .count();
+  if (status.ids.size() == 1)
+    status.firstToken = status.lastToken;
+  const std::vector<int32_t> &eos = record.request.eos;
+  bool stop = std::find(eos.begin(), eos.end(), token) != eos.end();
+  if (stop || int64_t(status.ids.size()) == record.request.maxNewTokens) {
+    status.finish = stop ? FinishReason::Stop : FinishReason::Length;
+    slots[size_t(record.slot)].finishing = true;
+  }
+}
+
+} // namespace ee

@@ -1,0 +1,13 @@
+// RUN: ee-opt %s -canonicalize | FileCheck %s
+
+// A plan has nothing to simplify: levels and stages are symbols that the
+// program names, and none may vanish.
+// CHECK: adaptive.kv_level @level
+adaptive.kv_level @level layers 0 to 2 heads 1 head_dim 4 page 16 fill exact
+// CHECK: adaptive.stage @s
+adaptive.stage @s reads ["token"] writes ["token"] level @level depth 0 {
+^bb0(%t: tensor<?xi32>):
+  adaptive.yield %t : tensor<?xi32>
+}
+// CHECK: adaptive.program
+adaptive.program [{kind = "embed", next = 1}, {kind = "stage", stage = @s, next = 0}]

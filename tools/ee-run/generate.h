@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Flags of `generate`, and how its prompts come in and its results go out.
+#ifndef EE_RUN_GENERATE_H
+#define EE_RUN_GENERATE_H
+
+#include "common.h"
+
+#include <nlohmann/json_fwd.hpp>
+
+struct GenerateFlags {
+  ModelFlags model;
+  std::vector<std::string> prompts;
+  std::string promptsFile, idsFile, scriptFile, forceFile, traceFile, eos;
+  int64_t count = 128;
+  double temperature = 0, topP = 1, minP = 0;
+  int64_t topK = 0;
+  uint64_t seed = 0;
+  bool json = false, logitHash = false, kvHash = false;
+  int64_t preemptEvery = 0;
+  std::string color = "auto";
+};
+
+/// One thing to generate.
+struct Prompt {
+  std::string text;
+  std::vector<int32_t> ids;
+};
+
+/// What `-p`, `--prompts` or `--ids` give. In a prompts file `\n`, `\t` and
+/// `\\` are escapes and empty lines are skipped.
+std::vector<Prompt> readPrompts(const GenerateFlags &flags, const Model &model);
+
+/// A line of a prompts file with its escapes replaced.
+std::string unescape(std::string_view line, const std::string &where);
+
+/// One list of integers per line, one line per prompt.
+std::vector<std::vector<int32_t>> readIdLists(const std::string &path,
+                                              const char *flag, size_t prompts);
+
+/// Ids that end the text: `--eos`, or the artifact's.
+std::vector<int32_t> endIds(const std::string &flag, const Model &model);
+
+/// Writes tokens to a terminal or a pipe as they come, coloured by depth.
+class TokenPrinter {
+public:
+  TokenPrinter(const Model &model, bool color);
+  void token(int32_t id, int32_t depth);
+  void end();
+  /// A line on stderr that explains the colours.
+  void legend() const;
+
+private:
+  void write(const std::string &text, int32_t depth);
+  std::string code(int32_t depth) const;
+
+  const Model &model;
+  std::optional<ee::StreamDecoder> decoder;
+  bool color;
+  int32_t lastDepth = 0;
+};
+
+/// The JSON object of a finished prompt.
+nlohmann::json resultJson(const GenerateFlags &flags, const Model &model,
+                          const Prompt &prompt,
+                          const ee::RequestStatus &status);
+
+const char *finishName(ee::FinishReason reason);
+
+#endif // EE_RUN_GENERATE_H
