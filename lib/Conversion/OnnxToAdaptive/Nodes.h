@@ -61,6 +61,24 @@ inline std::optional<unsigned> normalAxis(int64_t axis, size_t rank) {
   return unsigned(axis);
 }
 
+/// Attribute `perm` of a Transpose of `rank` dimensions (absent: reversed); nullopt
+/// when it is no permutation.
+inline std::optional<llvm::SmallVector<unsigned>> permutation(NodeOp node, size_t rank) {
+  auto given = findInts(node, "perm");
+  if (given && given->size() != rank)
+    return std::nullopt;
+  llvm::SmallVector<unsigned> result;
+  llvm::SmallVector<bool> seen(rank, false);
+  for (size_t i = 0; i < rank; ++i) {
+    auto axis = given ? normalAxis((*given)[i], rank) : std::optional<unsigned>(rank - 1 - i);
+    if (!axis || seen[*axis])
+      return std::nullopt;
+    seen[*axis] = true;
+    result.push_back(*axis);
+  }
+  return result;
+}
+
 } // namespace adaptive::raising
 
 #endif // ADAPTIVE_LIB_CONVERSION_ONNXTOADAPTIVE_NODES_H

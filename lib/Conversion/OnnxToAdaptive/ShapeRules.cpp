@@ -24,6 +24,27 @@ std::optional<SmallVector<int64_t>> adaptive::raising::constantShape(const Shape
   return result;
 }
 
+std::optional<size_t> adaptive::raising::numElements(const Shape &shape) {
+  auto sizes = constantShape(shape);
+  if (!sizes)
+    return std::nullopt;
+  uint64_t total = 1;
+  for (uint64_t size : *sizes) {
+    if (size != 0 && total > (uint64_t(1) << 31) / size)
+      return std::nullopt;
+    total *= size;
+  }
+  return total;
+}
+
+bool adaptive::raising::broadcastsTo(ArrayRef<int64_t> extents, ArrayRef<int64_t> sizes) {
+  if (extents.size() > sizes.size())
+    return false;
+  return llvm::all_of(llvm::zip(extents, sizes.take_back(extents.size())), [](auto pair) {
+    return std::get<0>(pair) == 1 || std::get<0>(pair) == std::get<1>(pair);
+  });
+}
+
 size_t adaptive::raising::broadcastIndex(size_t at, ArrayRef<int64_t> sizes,
                                          ArrayRef<int64_t> extents) {
   size_t index = 0, stride = 1;
@@ -37,16 +58,6 @@ size_t adaptive::raising::broadcastIndex(size_t at, ArrayRef<int64_t> sizes,
     }
   }
   return index;
-}
-
-static std::optional<int64_t> product(ArrayRef<int64_t> sizes, int64_t limit) {
-  int64_t total = 1;
-  for (int64_t size : sizes) {
-    if (size != 0 && total > limit / size)
-      return std::nullopt;
-    total *= size;
-  }
-  return total;
 }
 
 std::optional<SliceRange> adaptive::raising::sliceRange(const SymExpr &start, const SymExpr &end,
@@ -234,12 +245,12 @@ TensorInfo ShapeRules::slice() {
   if (!in(0).elements || !sizes || !extents ||
       !llvm::all_of(*ranges, [](const SliceRange &range) { return range.start.isConstant(); }))
     return info;
-  auto total = product(*sizes, 1 << 16);
-  if (!total)
+  auto total = numElements(shape);
+  if (!total || *total > kMaxElements)
     return info;
   std::vector<Scalar> elements;
-  for (int64_t at = 0; at < *total; ++at) {
-    int64_t rest = at, index = 0, stride = 1;
+  for (size_t at = 0; at < *total; ++at) {
+    int64_t rest = int64_t(at), index = 0, stride = 1;
     for (size_t axis = sizes->size(); axis-- > 0;) {
       int64_t coordinate = rest % (*sizes)[axis];
       rest /= (*sizes)[axis];
@@ -394,32 +405,25 @@ TensorInfo ShapeRules::expand() {
   shapes.broadcastInto(shape, target);
   TensorInfo info = ranked(shape);
   auto sizes = constantShape(shape), extents = constantShape(in(0).shape);
-  if (!in(0).elements || !sizes || !extents)
+  if (!in(0).elements || !sizes || !extents || !broadcastsTo(*extents, *sizes))
     return info;
-  auto total = product(*sizes, 1 << 16);
-  if (!total)
+  auto total = numElements(shape);
+  if (!total || *total > kMaxElements)
     return info;
   std::vector<Scalar> elements;
-  for (int64_t at = 0; at < *total; ++at)
+  for (size_t at = 0; at < *total; ++at)
     elements.push_back((*in(0).elements)[broadcastIndex(at, *sizes, *extents)]);
   info.elements = std::move(elements);
   return info;
 }
 
 TensorInfo ShapeRules::transpose() {
-  size_t rank = in(0).shape.size();
-  auto perm = findInts(node, "perm");
-  if (!in(0).ranked || (perm && perm->size() != rank))
+  auto order = permutation(node, in(0).shape.size());
+  if (!in(0).ranked || !order)
     return {};
-  SmallVector<unsigned> order;
-  for (size_t i = 0; i < rank; ++i) {
-    auto axis = perm ? normalAxis((*perm)[i], rank) : std::optional<unsigned>(rank - 1 - i);
-    if (!axis)
-      return {};
-    order.push_back(*axis);
-  }
+  size_t rank = order->size();
   Shape shape;
-  for (unsigned axis : order)
+  for (unsigned axis : *order)
     shape.push_back(in(0).shape[axis]);
   TensorInfo info = ranked(shape);
   auto sizes = constantShape(shape);
@@ -432,7 +436,7 @@ TensorInfo ShapeRules::transpose() {
   for (size_t at = 0; at < in(0).elements->size(); ++at) {
     size_t rest = at, index = 0;
     for (size_t axis = rank; axis-- > 0;) {
-      index += (rest % (*sizes)[axis]) * strides[order[axis]];
+      index += (rest % (*sizes)[axis]) * strides[(*order)[axis]];
       rest /= (*sizes)[axis];
     }
     elements.push_back((*in(0).elements)[index]);
@@ -472,9 +476,8 @@ TensorInfo ShapeRules::constantOfShape() {
   for (const Scalar &element : *in(0).elements)
     shape.push_back(shapes.symbols.normalize(element.integer));
   TensorInfo info = ranked(shape);
-  auto sizes = constantShape(shape);
-  auto total = sizes ? product(*sizes, 1 << 16) : std::nullopt;
-  if (!total)
+  auto total = numElements(shape);
+  if (!total || *total > kMaxElements)
     return info;
   Scalar fill = Scalar::ofFloat(0);
   if (auto value = dyn_cast_or_null<ElementsAttr>(node.getOnnxAttr("value"))) {

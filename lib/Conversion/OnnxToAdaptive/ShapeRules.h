@@ -12,6 +12,12 @@ namespace adaptive::raising {
 /// The sizes of a shape without symbols; nullopt otherwise or when negative.
 std::optional<llvm::SmallVector<int64_t>> constantShape(const Shape &shape);
 
+/// Number of elements of a constant shape; nullopt for others and above 2^31.
+std::optional<size_t> numElements(const Shape &shape);
+
+/// Whether a tensor of `extents` broadcasts to `sizes`; a file may claim so.
+bool broadcastsTo(llvm::ArrayRef<int64_t> extents, llvm::ArrayRef<int64_t> sizes);
+
 /// Row-major index into a tensor of `extents` for element `at` of the shape
 /// `sizes` it is broadcast to.
 size_t broadcastIndex(size_t at, llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<int64_t> extents);

@@ -13,10 +13,6 @@ using namespace mlir;
 using namespace adaptive;
 using namespace adaptive::raising;
 
-// Inverse frequencies, shapes and small masks are far smaller; weights are not
-// read at all.
-static constexpr size_t kMaxElements = 1 << 16;
-
 const TensorInfo &SymbolicShapes::of(Value value) const {
   static const TensorInfo unknown;
   auto found = infos.find(value);
@@ -84,6 +80,9 @@ void SymbolicShapes::finish(Value value, TensorInfo info) {
     if (size.isTooComplex())
       size = symbols.fresh("size");
   }
+  // A file may reshape elements into a shape that does not hold them.
+  if (info.elements && numElements(info.shape) != info.elements->size())
+    info.elements.reset();
   infos[value] = std::move(info);
 }
 
@@ -123,19 +122,17 @@ TensorInfo SymbolicShapes::elementwise(NodeOp node) {
   auto sizes = constantShape(result.shape);
   if (!sizes)
     return result;
-  size_t total = 1;
-  for (int64_t size : *sizes)
-    total *= size;
-  if (total > kMaxElements)
+  auto total = numElements(result.shape);
+  if (!total || *total > kMaxElements)
     return result;
   Type type = getElementTypeOrSelf(node.getResult(0).getType());
   std::vector<Scalar> elements;
-  for (size_t at = 0; at < total; ++at) {
+  for (size_t at = 0; at < *total; ++at) {
     SmallVector<Scalar> operands;
     for (Value input : inputs) {
       const TensorInfo &info = of(input);
       auto extents = constantShape(info.shape);
-      if (!extents)
+      if (!extents || !broadcastsTo(*extents, *sizes))
         return result;
       operands.push_back((*info.elements)[broadcastIndex(at, *sizes, *extents)]);
     }

@@ -16,6 +16,10 @@
 
 namespace adaptive::raising {
 
+/// Elements of at most this many are kept: shapes, frequencies and small masks are
+/// far smaller, and weights are not read at all.
+inline constexpr size_t kMaxElements = 1 << 16;
+
 using Shape = llvm::SmallVector<SymExpr, 4>;
 
 /// What is known of one tensor. `elements` is row-major and complete if set;

@@ -125,15 +125,10 @@ Abstract Raiser::reshape(NodeOp node) {
 Abstract Raiser::transpose(NodeOp node) {
   const Abstract &value = input(node, 0);
   size_t rank = shapes.rank(node.getInputs()[0]);
-  auto perm = findInts(node, "perm");
-  SmallVector<int> map;
-  for (size_t i = 0; i < rank; ++i) {
-    auto axis = perm && perm->size() == rank ? normalAxis((*perm)[i], rank)
-                                             : std::optional<unsigned>(rank - 1 - i);
-    if (!axis)
-      return fail("perm is not a permutation of the dimensions");
-    map.push_back(int(*axis));
-  }
+  auto order = permutation(node, rank);
+  if (!order)
+    return failUnlessBlamed(node, "perm is not a permutation of the dimensions");
+  SmallVector<int> map(order->begin(), order->end());
   bool identity = llvm::is_sorted(map);
   if (identity && !std::holds_alternative<Unknown>(value))
     return value;
