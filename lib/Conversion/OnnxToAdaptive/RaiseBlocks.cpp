@@ -8,7 +8,7 @@
 //   layers @layer(%h)
 
 #include "AdaptiveDialect/Conversion/Passes.h"
-#include "DeadOps.h"
+#include "AdaptiveDialect/Transforms/DeadOps.h"
 #include "MainPath.h"
 
 #include "mlir/IR/IRMapping.h"

@@ -5,7 +5,7 @@
 
 #include "Raiser.h"
 
-#include "DeadOps.h"
+#include "AdaptiveDialect/Transforms/DeadOps.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"

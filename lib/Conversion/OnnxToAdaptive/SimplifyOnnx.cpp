@@ -5,7 +5,7 @@
 // every layer.
 
 #include "AdaptiveDialect/Conversion/Passes.h"
-#include "DeadOps.h"
+#include "AdaptiveDialect/Transforms/DeadOps.h"
 #include "ShapeRules.h"
 #include "SymbolicShapes.h"
 #include "Twins.h"

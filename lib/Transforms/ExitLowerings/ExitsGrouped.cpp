@@ -12,11 +12,13 @@
 // computed before the decision, so that a token id and not a row of logits
 // crosses the cut.
 
+#include "AdaptiveDialect/Transforms/DeadOps.h"
 #include "AdaptiveDialect/Transforms/ExitPlacement.h"
 #include "AdaptiveDialect/Transforms/Passes.h"
 
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace adaptive {
@@ -63,31 +65,32 @@ struct ExitsGrouped : adaptive::impl::ExitsGroupedBase<ExitsGrouped> {
                    "the result of an exit must not feed layers; exit at depth ")
                << exit.getExitDepth();
 
-    bool scoreNeedsValue = false;
+    llvm::SetVector<Operation *> needed = backwardOps(exit.getExitValue());
     Operation *valueOp = exit.getExitValue().getDefiningOp();
-    if (valueOp)
-      scoreNeedsValue = backwardOps(exit.getExitScore()).contains(valueOp);
+    bool scoreNeedsValue =
+        valueOp && backwardOps(exit.getExitScore()).contains(valueOp);
 
     OpBuilder builder(exit.getContext());
     builder.setInsertionPoint(placeDecision(exit));
     Value decision = createDecision(builder, exit);
 
     IRMapping mapping;
-    auto cloneWithSources = [&](OpBuilder &at) {
-      mapping.map(exit->getResult(0), exit.getExitValue());
-      // Sources of the forward slice that are defined behind the leave.
+    // What the model yields for the exit value, at the insertion point.
+    auto cloneTail = [&] {
+      mapping.map(exit->getResult(0),
+                  mapping.lookupOrDefault(exit.getExitValue()));
       for (Operation &op : body)
         if (forward.contains(&op))
-          at.clone(op, mapping);
+          builder.clone(op, mapping);
       SmallVector<Value> results;
       for (Value value : yield.getValues())
         results.push_back(mapping.lookupOrDefault(value));
       return results;
     };
 
-    SmallVector<Value> early;
+    SmallVector<Value> results;
     if (scoreNeedsValue)
-      early = cloneWithSources(builder);
+      results = cloneTail();
 
     Value state =
         exit.getKVFill() == KVFill::Propagate ? exit.getExitState() : Value();
@@ -97,33 +100,25 @@ struct ExitsGrouped : adaptive::impl::ExitsGroupedBase<ExitsGrouped> {
                         exit->getAttrOfType<StringAttr>("name")
                             ? exit->getAttrOfType<StringAttr>("name").getValue()
                             : StringRef("exit"));
-    Block *region = builder.createBlock(&leave.getBody());
+    builder.createBlock(&leave.getBody());
     if (!scoreNeedsValue) {
       // Clone what the exit value needs and nothing before the leave provides.
-      builder.setInsertionPointToStart(region);
-      for (Operation &op : llvm::make_early_inc_range(body))
-        if (backwardOps(exit.getExitValue()).contains(&op) &&
-            onlyFor(&op, exit))
-          builder.clone(op, mapping);
-      Value value = mapping.lookupOrDefault(exit.getExitValue());
-      mapping.map(exit->getResult(0), value);
       for (Operation &op : body)
-        if (forward.contains(&op))
+        if (needed.contains(&op) && onlyFor(&op, exit))
           builder.clone(op, mapping);
-      for (Value result : yield.getValues())
-        early.push_back(mapping.lookupOrDefault(result));
+      results = cloneTail();
     }
-    builder.setInsertionPointToEnd(region);
-    YieldOp::create(builder, loc, early);
+    YieldOp::create(builder, loc, results);
     leave.walk([&](Operation *inner) {
       for (Value operand : inner->getOperands())
         hoistBefore(operand, leave);
     });
 
     exit->getResult(0).replaceAllUsesWith(exit.getRestValue());
-    Value value = exit.getExitValue();
     exit->erase();
-    eraseDead(value);
+    eraseDeadOps(body, [&](Operation *op) {
+      return needed.contains(op) && isOpTriviallyDead(op);
+    });
     return success();
   }
 
@@ -144,17 +139,6 @@ struct ExitsGrouped : adaptive::impl::ExitsGroupedBase<ExitsGrouped> {
         return false;
     }
     return !isa<LayersOp, RecurseOp>(op);
-  }
-
-  /// Erases the chain of ops that nothing uses any more.
-  static void eraseDead(Value value) {
-    Operation *op = value.getDefiningOp();
-    if (!op || !op->use_empty() || isa<LayersOp, RecurseOp>(op))
-      return;
-    SmallVector<Value> operands(op->getOperands());
-    op->erase();
-    for (Value operand : operands)
-      eraseDead(operand);
   }
 };
 } // namespace

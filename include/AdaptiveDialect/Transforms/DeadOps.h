@@ -2,17 +2,18 @@
 //
 // Removal of ops whose results nobody reads.
 
-#ifndef ADAPTIVE_LIB_CONVERSION_ONNXTOADAPTIVE_DEADOPS_H
-#define ADAPTIVE_LIB_CONVERSION_ONNXTOADAPTIVE_DEADOPS_H
+#ifndef ADAPTIVEDIALECT_TRANSFORMS_DEADOPS_H
+#define ADAPTIVEDIALECT_TRANSFORMS_DEADOPS_H
 
 #include "mlir/IR/Block.h"
 #include "mlir/IR/Operation.h"
 
-namespace adaptive::raising {
+namespace adaptive {
 
 /// Erases the ops for which `isDead` holds, last first, so that what only dead
 /// ops read is dead in time. The terminator stays.
-template <typename Predicate> void eraseDeadOps(mlir::Block &block, Predicate isDead) {
+template <typename Predicate>
+void eraseDeadOps(mlir::Block &block, Predicate isDead) {
   mlir::Operation *op = block.getTerminator()->getPrevNode();
   while (op) {
     mlir::Operation *previous = op->getPrevNode();
@@ -22,6 +23,6 @@ template <typename Predicate> void eraseDeadOps(mlir::Block &block, Predicate is
   }
 }
 
-} // namespace adaptive::raising
+} // namespace adaptive
 
-#endif // ADAPTIVE_LIB_CONVERSION_ONNXTOADAPTIVE_DEADOPS_H
+#endif // ADAPTIVEDIALECT_TRANSFORMS_DEADOPS_H
