@@ -196,7 +196,7 @@ private:
       return bytes;
     });
     PlanContext context(*plan, entry->line, nullptr);
-    planner.run([&](Operation *op) { return needsOf(op, context); });
+    planner.run([&](Operation *op) { return kernelNeeds(op, context); });
     if (failedInside)
       return failure();
     for (auto &[op, nested] : entry->layers) {
@@ -220,12 +220,6 @@ private:
     }
     plan->stages.push_back(std::move(entry));
     return success();
-  }
-
-  static KernelNeeds needsOf(Operation *op, const KernelContext &context) {
-    if (isa<UseOp, LayersOp, CopyOp, MarkDepthOp, OrOp, YieldOp>(op))
-      return {};
-    return kernelNeeds(op, context);
   }
 
   FailureOr<std::unique_ptr<LayersPlan>> planLayers(LayersOp op,
@@ -280,7 +274,7 @@ private:
     planner.bindArgument(body.getArgument(0), stream);
     planner.bindResult(0, stream);
     PlanContext context(*plan, layers->line, layers.get());
-    planner.run([&](Operation *inner) { return needsOf(inner, context); });
+    planner.run([&](Operation *inner) { return kernelNeeds(inner, context); });
     return layers;
   }
 

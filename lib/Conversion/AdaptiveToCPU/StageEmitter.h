@@ -32,14 +32,6 @@ emitStageKernels(const CodePlan &plan, Level level, mlir::ModuleOp kernels);
 void emitStageFunctions(llvm::ArrayRef<StageCode> stages, Level level,
                         mlir::ModuleOp kernels);
 
-/// Kernels of copy, or and mark_depth: moves of single words, not worth more.
-void emitRowKernel(mlir::Operation *op, llvm::StringRef name,
-                   const KernelContext &context, mlir::ModuleOp module,
-                   llvm::SmallVectorImpl<Launch> &launches);
-void emitCopyKernel(mlir::Type rows, const RowBuffer &from, const RowBuffer &to,
-                    llvm::StringRef name, mlir::ModuleOp module,
-                    llvm::SmallVectorImpl<Launch> &launches);
-
 } // namespace adaptive::cpu
 
 #endif // ADAPTIVE_LIB_CONVERSION_CPU_STAGEEMITTER_H

@@ -31,10 +31,7 @@ public:
           return failure();
         continue;
       }
-      if (isa<CopyOp, OrOp, MarkDepthOp>(op))
-        emitRowKernel(&op, name, context, kernels, launches);
-      else if (failed(
-                   emitKernels(&op, name, level, context, kernels, launches)))
+      if (failed(emitKernels(&op, name, level, context, kernels, launches)))
         return failure();
       append(steps, launches);
     }
@@ -57,8 +54,8 @@ private:
               to = context.buffer(op.getResult());
     if (!sameBuffer(from, to)) {
       SmallVector<Launch> copy;
-      emitCopyKernel(op.getInput().getType(), from, to, name + "_in", kernels,
-                     copy);
+      emitCopyKernel(op, op.getInput().getType(), from, to, name + "_in", level,
+                     context, kernels, copy);
       append(steps, copy);
     }
     PlanContext inner(plan, layers.line, &layers);

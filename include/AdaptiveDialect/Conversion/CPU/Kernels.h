@@ -97,13 +97,21 @@ public:
 KernelNeeds kernelNeeds(mlir::Operation *op, const KernelContext &context);
 
 /// Emits the kernels of one op (embed, norm, linear, map, rope, kv_append,
-/// attend, criteria, probe, cosine, decide, select, sample) into `module` as
-/// functions named after `name`, and appends their launches in order. Fails
-/// with a diagnostic at the op when the backend has no kernel for it.
+/// attend, criteria, probe, cosine, decide, select, sample, copy, or,
+/// mark_depth) into `module` as functions named after `name`, and appends their
+/// launches in order. Fails with a diagnostic at the op when the backend has no
+/// kernel for it.
 mlir::LogicalResult emitKernels(mlir::Operation *op, llvm::StringRef name,
                                 Level level, const KernelContext &context,
                                 mlir::ModuleOp module,
                                 llvm::SmallVectorImpl<Launch> &launches);
+
+/// A kernel that copies rows of the type rows between buffers, on behalf of
+/// op.
+void emitCopyKernel(mlir::Operation *op, mlir::Type rows, const RowBuffer &from,
+                    const RowBuffer &to, llvm::StringRef name, Level level,
+                    const KernelContext &context, mlir::ModuleOp module,
+                    llvm::SmallVectorImpl<Launch> &launches);
 
 /// Name of the numerics profile: changes whenever the bits a level computes do.
 std::string profileName(Level level);

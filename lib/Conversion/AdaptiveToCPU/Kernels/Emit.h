@@ -45,6 +45,9 @@ mlir::LogicalResult emitProbe(ProbeOp op, const Emitter &e);
 mlir::LogicalResult emitCosine(CosineOp op, const Emitter &e);
 mlir::LogicalResult emitDecide(DecideOp op, const Emitter &e);
 mlir::LogicalResult emitSample(SampleOp op, const Emitter &e);
+mlir::LogicalResult emitCopy(CopyOp op, const Emitter &e);
+mlir::LogicalResult emitOr(OrOp op, const Emitter &e);
+mlir::LogicalResult emitMarkDepth(MarkDepthOp op, const Emitter &e);
 
 KernelNeeds linearNeeds(LinearOp op, const KernelContext &context);
 KernelNeeds attendNeeds(AttendOp op, const KernelContext &context);

@@ -67,6 +67,9 @@ LogicalResult adaptive::cpu::emitKernels(Operation *op, StringRef name,
       .Case<CosineOp>([&](auto o) { return emitCosine(o, e); })
       .Case<DecideOp>([&](auto o) { return emitDecide(o, e); })
       .Case<SampleOp>([&](auto o) { return emitSample(o, e); })
+      .Case<CopyOp>([&](auto o) { return emitCopy(o, e); })
+      .Case<OrOp>([&](auto o) { return emitOr(o, e); })
+      .Case<MarkDepthOp>([&](auto o) { return emitMarkDepth(o, e); })
       .Default([&](Operation *o) {
         return o->emitError("the CPU backend has no kernel for '")
                << o->getName() << "'";

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Kernels that move single words: copy, or, mark_depth.
+
+#include "Emit.h"
+
+#include "ee/abi.h"
+
+#include <cstddef>
+
+using namespace mlir;
+using namespace adaptive;
+using namespace adaptive::cpu;
+
+void adaptive::cpu::emitCopyKernel(Operation *op, Type rows,
+                                   const RowBuffer &from, const RowBuffer &to,
+                                   StringRef name, Level level,
+                                   const KernelContext &context,
+                                   ModuleOp module,
+                                   SmallVectorImpl<Launch> &launches) {
+  int64_t width = widthOf(rows);
+  Emitter e{name, level, context, module, launches};
+  e.rows(op, width * 8, [&](Kernel &k, Value row) {
+    Value source = k.address(from, row), target = k.address(to, row);
+    k.loop(k.c64(0), k.c64(width), 1, [&](Value element) {
+      Value word = k.load(k.i32, k.at(source, element, 4));
+      k.store(word, k.at(target, element, 4));
+    });
+  });
+}
+
+LogicalResult adaptive::cpu::emitCopy(CopyOp op, const Emitter &e) {
+  emitCopyKernel(op, op.getType(), e.context.buffer(op.getInput()),
+                 e.context.buffer(op.getResult()), e.name, e.level, e.context,
+                 e.module, e.launches);
+  return success();
+}
+
+LogicalResult adaptive::cpu::emitOr(OrOp op, const Emitter &e) {
+  auto at = [&](Kernel &k, Value mask, Value row) {
+    return k.address(e.context.buffer(mask), row);
+  };
+  e.rows(op, 12, [&](Kernel &k, Value row) {
+    Value lhs = k.load(k.i32, at(k, op.getLhs(), row));
+    Value rhs = k.load(k.i32, at(k, op.getRhs(), row));
+    k.store(k.ori(lhs, rhs), at(k, op.getResult(), row));
+  });
+  return success();
+}
+
+LogicalResult adaptive::cpu::emitMarkDepth(MarkDepthOp op, const Emitter &e) {
+  e.rows(op, 8, [&](Kernel &k, Value row) {
+    Value mask = k.load(k.i32, k.address(e.context.buffer(op.getMask()), row));
+    k.ifThen(k.cmp(Cmp::NE, mask, k.c32(0)), [&] {
+      Value column = k.field(
+          offsetof(ee_stage_args, columns) + offsetof(ee_rows, depth), k.ptr);
+      k.store(k.c32(op.getDepth()), k.at(column, k.slot(row), 4));
+    });
+  });
+  return success();
+}
