@@ -9,6 +9,7 @@
 #include "AdaptiveDialect/Import/Import.h"
 #include "AdaptiveDialect/Pipelines.h"
 #include "AdaptiveDialect/Transforms/Passes.h"
+#include "AdaptiveDialect/Transforms/WeightFormats.h"
 
 #include "mlir/Parser/Parser.h"
 #include "llvm/Support/FileSystem.h"
@@ -94,7 +95,7 @@ private:
           {"--head-weights", options.headWeights}}) {
       if (flag == "--head-weights" && value.empty())
         continue;
-      if (!llvm::is_contained({"f32", "bf16", "q8", "q4"}, value))
+      if (!isWeightFormat(value))
         return error(flag + " must be f32, bf16, q8 or q4, but got '" + value +
                      "'");
     }
@@ -144,42 +145,9 @@ private:
                  "loaded plugin");
   }
 
-  LogicalResult makeCode() {
-    auto code = cpu::planCode(*module);
-    if (failed(code))
-      return failure();
-    ArtifactContents contents;
-    contents.name = llvm::sys::path::stem(options.input).str();
-    contents.linearFormat = options.weights;
-    contents.headFormat = !options.headWeights.empty() ? options.headWeights
-                          : options.weights == "q4"    ? "q8"
-                                                       : options.weights;
-    contents.progress = options.progress;
-    for (cpu::Level level : {cpu::Level::V3, cpu::Level::AVX512}) {
-      if (!llvm::is_contained(options.cpuLevels, cpu::levelName(level)))
-        continue;
-      phase(("compiling for " + cpu::levelName(level)).str());
-      cpu::CodeStage stop = options.emit == "kernel" ? cpu::CodeStage::Kernel
-                            : options.emit == "llvm" ? cpu::CodeStage::LLVM
-                            : options.emit == "asm"
-                                ? cpu::CodeStage::Assembly
-                                : cpu::CodeStage::SharedObject;
-      if (stop == cpu::CodeStage::SharedObject && !options.saveTemps.empty()) {
-        auto text = cpu::emitCode(*module, **code, level, cpu::CodeStage::LLVM);
-        if (failed(text))
-          return failure();
-        saveText((cpu::levelName(level) + ".ll").str(), *text);
-      }
-      auto bytes = cpu::emitCode(*module, **code, level, stop);
-      if (failed(bytes))
-        return failure();
-      // Text is that of the best level asked for.
-      if (stop != cpu::CodeStage::SharedObject)
-        text = *bytes;
-      contents.code.push_back({level, std::move(*bytes)});
-    }
-    if (options.emit != "artifact")
-      return writeText(text);
+  /// Tokenizer and end-of-text ids, from the options or beside the model.
+  LogicalResult readFiles(const cpu::CodePlan &code,
+                          ArtifactContents &contents) {
     if (auto tokenizer = readTokenizer(folder, options.tokenizer))
       contents.tokenizer = *tokenizer;
     else
@@ -191,11 +159,57 @@ private:
         return error(eos.error());
       contents.eos = *eos;
     }
-    for (const auto &stage : (*code)->stages)
+    for (const auto &stage : code.stages)
       for (int64_t id : contents.eos)
         if (stage->logits && (id < 0 || id >= stage->logitsWidth))
           return error("end-of-text id must lie in [0, " +
                        Twine(stage->logitsWidth) + "), but got " + Twine(id));
+    return success();
+  }
+
+  FailureOr<std::string> emit(const cpu::CodePlan &code, cpu::Level level,
+                              cpu::CodeStage stop) {
+    phase(("compiling for " + cpu::levelName(level)).str());
+    return cpu::emitCode(*module, code, level, stop);
+  }
+
+  LogicalResult makeCode() {
+    auto code = cpu::planCode(*module);
+    if (failed(code))
+      return failure();
+    ArtifactContents contents;
+    contents.name = llvm::sys::path::stem(options.input).str();
+    contents.linearFormat = options.weights;
+    contents.headFormat =
+        headFormat(options.weights, options.headWeights).str();
+    contents.progress = options.progress;
+    // Before code is made: a refusal should not take that long.
+    if (options.emit == "artifact" && failed(readFiles(**code, contents)))
+      return failure();
+    SmallVector<cpu::Level> levels;
+    for (cpu::Level level : {cpu::Level::V3, cpu::Level::AVX512})
+      if (llvm::is_contained(options.cpuLevels, cpu::levelName(level)))
+        levels.push_back(level);
+    if (options.emit != "artifact") {
+      // Text is that of the best level asked for.
+      cpu::CodeStage stop = options.emit == "kernel" ? cpu::CodeStage::Kernel
+                            : options.emit == "llvm" ? cpu::CodeStage::LLVM
+                                                     : cpu::CodeStage::Assembly;
+      auto text = emit(**code, levels.back(), stop);
+      return failed(text) ? failure() : writeText(*text);
+    }
+    for (cpu::Level level : levels) {
+      if (!options.saveTemps.empty()) {
+        auto text = emit(**code, level, cpu::CodeStage::LLVM);
+        if (failed(text))
+          return failure();
+        saveText((cpu::levelName(level) + ".ll").str(), *text);
+      }
+      auto object = emit(**code, level, cpu::CodeStage::SharedObject);
+      if (failed(object))
+        return failure();
+      contents.code.push_back({level, std::move(*object)});
+    }
     phase("writing");
     return writeArtifact(*module, **code, store, contents, options.output);
   }
@@ -244,7 +258,6 @@ private:
   std::string folder;
   WeightStore store;
   OwningOpRef<ModuleOp> module;
-  std::string text;
 };
 } // namespace
 

@@ -3,6 +3,7 @@
 // Chooses the format of every weight from what reads it.
 
 #include "AdaptiveDialect/Transforms/Passes.h"
+#include "AdaptiveDialect/Transforms/WeightFormats.h"
 
 #include "llvm/ADT/StringSet.h"
 
@@ -28,11 +29,9 @@ struct PackWeights : adaptive::impl::PackWeightsBase<PackWeights> {
   using Base::Base;
 
   void runOnOperation() override {
-    static constexpr StringRef formats[] = {"f32", "bf16", "q8", "q4"};
-    std::string headFormat =
-        head.empty() ? (format == "q4" ? "q8" : std::string(format)) : head;
-    for (StringRef name : {StringRef(format), StringRef(headFormat)})
-      if (!llvm::is_contained(formats, name)) {
+    StringRef headPacking = headFormat(format, head);
+    for (StringRef name : {StringRef(format), headPacking})
+      if (!isWeightFormat(name)) {
         getOperation().emitError(
             "weight format must be f32, bf16, q8 or q4, but got '")
             << name << "'";
@@ -53,7 +52,7 @@ struct PackWeights : adaptive::impl::PackWeightsBase<PackWeights> {
       op->setAttr("packing", plain());
     getOperation().walk([&](UseOp use) {
       if (isMatrixUse(use.getResult()))
-        assign(use.getWeight(), headFormat);
+        assign(use.getWeight(), headPacking);
     });
     getOperation().walk([&](LayersOp layers) {
       auto block = symbols.lookup<BlockOp>(layers.getCallee());
