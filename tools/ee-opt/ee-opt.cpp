@@ -3,7 +3,7 @@
 // ee-opt: compiles an ONNX file to an artifact, or runs passes over .mlir.
 
 #include "AdaptiveDialect/Driver/CommandLine.h"
-#include "AdaptiveDialect/Driver/Register.h"
+#include "AdaptiveDialect/Register.h"
 
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 

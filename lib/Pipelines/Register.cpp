@@ -2,7 +2,7 @@
 //
 // All dialects, passes and pipelines of the tools.
 
-#include "AdaptiveDialect/Driver/Register.h"
+#include "AdaptiveDialect/Register.h"
 
 #include "AdaptiveDialect/Conversion/Passes.h"
 #include "AdaptiveDialect/IR/Adaptive.h"

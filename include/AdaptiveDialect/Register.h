@@ -2,8 +2,8 @@
 //
 // All dialects, passes and pipelines of the tools, in one place.
 
-#ifndef ADAPTIVEDIALECT_DRIVER_REGISTER_H
-#define ADAPTIVEDIALECT_DRIVER_REGISTER_H
+#ifndef ADAPTIVEDIALECT_REGISTER_H
+#define ADAPTIVEDIALECT_REGISTER_H
 
 #include "mlir/IR/DialectRegistry.h"
 
@@ -15,4 +15,4 @@ void registerEverything(mlir::DialectRegistry &registry);
 
 } // namespace adaptive
 
-#endif // ADAPTIVEDIALECT_DRIVER_REGISTER_H
+#endif // ADAPTIVEDIALECT_REGISTER_H
