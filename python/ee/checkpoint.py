@@ -40,6 +40,23 @@ class LlamaConfig:
     o_bias: bool = False
     mlp_bias: bool = False
 
+    def hf_fields(self) -> dict:
+        """The fields of a Hugging Face config.json that all families share."""
+        return {
+            "hidden_act": "silu",
+            "hidden_size": self.hidden,
+            "intermediate_size": self.ffn,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.head_dim,
+            "vocab_size": self.vocab,
+            "max_position_embeddings": self.context,
+            "rms_norm_eps": self.eps,
+            "rope_theta": self.rope_theta,
+            "tie_word_embeddings": self.tied,
+        }
+
     def linear_shapes(self, layer: int) -> dict[str, tuple[int, int]]:
         """Stored shape [out, in] of each linear map of one layer, by Hugging Face module name."""
         p = f"model.layers.{layer}."

@@ -111,18 +111,7 @@ def _hf_config(md: dict, config: LlamaConfig) -> dict:
     document = {
         "architectures": ["Qwen2ForCausalLM" if qwen else "LlamaForCausalLM"],
         "model_type": "qwen2" if qwen else "llama",
-        "hidden_act": "silu",
-        "hidden_size": config.hidden,
-        "intermediate_size": config.ffn,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "vocab_size": config.vocab,
-        "max_position_embeddings": config.context,
-        "rms_norm_eps": config.eps,
-        "rope_theta": config.rope_theta,
-        "tie_word_embeddings": config.tied,
+        **config.hf_fields(),
         "torch_dtype": "float32",
     }
     if qwen:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Regrouping of the dimensions of a view.
+// Regrouping of the dimensions of a view, and questions about abstract values.
 
 #include "AbstractValue.h"
 
@@ -12,6 +12,18 @@ ArrayRef<int64_t> WeightRef::storedShape() const {
   if (op)
     return cast<RankedTensorType>(const_cast<WeightOp &>(op).getType()).getShape();
   return value.getType().getShape();
+}
+
+PositionTable adaptive::raising::angleTable(unsigned positionAxis, unsigned columnAxis,
+                                            ArrayRef<double> frequencies) {
+  PositionTable table{positionAxis, columnAxis, {}};
+  for (double frequency : frequencies) {
+    Column column;
+    column.kind = Column::Angle;
+    column.frequency = frequency;
+    table.columns.push_back(column);
+  }
+  return table;
 }
 
 std::optional<double> adaptive::raising::uniformValue(const Abstract &value) {

@@ -109,6 +109,9 @@ struct PositionTable {
   unsigned positionAxis, columnAxis;
   std::vector<Column> columns;
 };
+/// The table of position * frequencies[i].
+PositionTable angleTable(unsigned positionAxis, unsigned columnAxis,
+                         llvm::ArrayRef<double> frequencies);
 
 /// Elements mixed along one dimension of a view: element i is the sum of its
 /// terms. Rotary embedding is such a mix.

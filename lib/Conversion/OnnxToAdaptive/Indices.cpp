@@ -286,14 +286,7 @@ std::optional<Abstract> Raiser::tableArithmetic(NodeOp node) {
         columns = axis + otherShift;
     if (!columns || *columns == *position + shift)
       continue;
-    PositionTable result{unsigned(*position + shift), *columns, {}};
-    for (double frequency : *frequencies) {
-      Column column;
-      column.kind = Column::Angle;
-      column.frequency = frequency;
-      result.columns.push_back(column);
-    }
-    return result;
+    return angleTable(*position + shift, *columns, *frequencies);
   }
   return std::nullopt;
 }

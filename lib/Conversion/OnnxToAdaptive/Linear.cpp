@@ -108,14 +108,7 @@ Abstract Raiser::matmul(NodeOp node) {
     if (indexRank >= 2 && rank >= 2 && isPosition(*index, indexRank - 1) &&
         shapes.shape(right)[indexRank - 2].isConstant(1) &&
         shapes.shape(node.getResult(0))[rank - 2].isConstant(int64_t(frequencies->size()))) {
-      PositionTable result{unsigned(rank - 1), unsigned(rank - 2), {}};
-      for (double frequency : *frequencies) {
-        Column column;
-        column.kind = Column::Angle;
-        column.frequency = frequency;
-        result.columns.push_back(column);
-      }
-      return result;
+      return angleTable(rank - 1, rank - 2, *frequencies);
     }
   }
   auto x = rows(input(node, 0));
