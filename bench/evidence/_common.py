@@ -63,6 +63,9 @@ class Bench:
             call([sys.executable, "-m", "ee.write_llama", SOURCE, folder, "--oracle"])
         return folder
 
+    def layers(self) -> int:
+        return json.loads((self.model() / "config.json").read_text())["num_hidden_layers"]
+
     def compiler_command(self, output: Path, weights: str, spec: Path | None, lowering: str | None, source: Path | None = None):
         command = [self.opt, source or self.model() / "model.onnx", "-o", output, f"--weights={weights}", "--quiet"]
         if spec:

@@ -156,7 +156,7 @@ def main(argv):
     flags.add_argument("--context", type=int, default=512)
     options = flags.parse_args(argv)
     bench, parts, result = Bench(options), options.parts.split(","), {}
-    layers = json.loads((bench.model() / "config.json").read_text())["num_hidden_layers"]
+    layers = bench.layers()
     model = hf_llama(bench.model(), options.threads) if {"text", "error"} & set(parts) else None
     if "unpack" in parts:
         result["unpack"] = unpack_part(bench, options)
