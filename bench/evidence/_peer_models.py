@@ -3,8 +3,8 @@
 
     python _peer_models.py FOLDER     prints the format of embedding (= head) and of a layer of each GGUF file as JSON
 
-llama.cpp's own quantiser writes f32, bf16, q8_0 and q4_0; the head is asked for by name, so that it has the format of
-our artifact's: bf16, q8_0, and q8_0 under q4_0. ONNX Runtime's builder makes its files from a float32 copy for
+llama.cpp's own quantiser writes f32, f16, bf16, q8_0 and q4_0; the head is asked for by name, so that it has the format of
+our artifact's: f16, bf16, q8_0, and q8_0 under q4_0. ONNX Runtime's builder makes its files from a float32 copy for
 transformers. OpenVINO reads the GGUF files.
 """
 
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 # name: (ftype of llama.h, ggml type of embedding and head, or None for the default)
-GGUF = {"f32": (0, None), "bf16": (32, 30), "q8_0": (7, 8), "q4_0": (2, 8)}
+GGUF = {"f32": (0, None), "f16": (1, 1), "bf16": (32, 30), "q8_0": (7, 8), "q4_0": (2, 8)}
 
 
 def source() -> Path:

@@ -18,11 +18,11 @@ from pathlib import Path
 from _common import Bench, call, parser, show
 
 PACKAGES = ("numpy", "gguf", "onnx", "onnx-ir", "torch", "transformers", "accelerate", "onnxruntime", "onnxruntime-genai", "openvino", "openvino-genai")
-# Rows that are compared with each other: format of ours, then (engine, file) of the peers. ORT and OpenVINO have no
-# bf16 on every CPU, so they stand beside f32 and the integer formats.
+# Rows that are compared with each other: format of ours, then (engine, file) of the peers, in files of the same size.
+# OpenVINO reads no f32 or bf16 GGUF; its f16 stands beside bf16, as llama.cpp's does.
 GROUPS = {
-    "f32": (("llama.cpp", "f32.gguf"), ("onnxruntime", "ort-fp32"), ("openvino", "f32.gguf")),
-    "bf16": (("llama.cpp", "bf16.gguf"),),
+    "f32": (("llama.cpp", "f32.gguf"), ("onnxruntime", "ort-fp32")),
+    "bf16": (("llama.cpp", "bf16.gguf"), ("llama.cpp", "f16.gguf"), ("openvino", "f16.gguf")),
     "q8": (("llama.cpp", "q8_0.gguf"), ("onnxruntime", "ort-int8"), ("openvino", "q8_0.gguf")),
     "q4": (("llama.cpp", "q4_0.gguf"), ("onnxruntime", "ort-int4"), ("openvino", "q4_0.gguf")),
 }
@@ -123,7 +123,7 @@ def main(argv):
                 cell["ours_relative"] = base["median"] / cell["median"]
             cells.append(cell)
             share = lambda name: f"{cell[name]:.0%}" if name in cell else "-"  # noqa: E731
-            table.append([form, engine, test, f"{cell['median']:.1f}", f"[{cell['least']:.1f} {cell['most']:.1f}]", share("bandwidth_share"),
+            table.append([form, engine if engine == "ee" else f"{engine} {file}", test, f"{cell['median']:.1f}", f"[{cell['least']:.1f} {cell['most']:.1f}]", share("bandwidth_share"),
                           share("compute_share"), f"{cell['ours_relative']:.2f}x" if "ours_relative" in cell else "", f"{cell['peak_mib']:.0f}"])  # fmt: skip
     table.sort(key=lambda row: (list(GROUPS).index(row[0]), row[2]))
     show(["format", "engine", "test", "tokens/s", "least most", "of bandwidth", "of f32 arithmetic", "ours to it", "peak MiB"], table)
