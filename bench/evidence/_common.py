@@ -211,6 +211,12 @@ def hf_llama(folder: Path, threads: int):
     return model
 
 
+def table(head, rows) -> str:
+    """The same in Markdown, for `page`."""
+    line = lambda cells: "| " + " | ".join(str(c) for c in cells) + " |\n"  # noqa: E731
+    return line(head) + line(["---", *["--:"] * (len(head) - 1)]) + "".join(map(line, rows))
+
+
 def show(head, rows) -> None:
     """A table, numbers on the right."""
     text = [[str(c) for c in row] for row in [head, *rows]]

@@ -15,7 +15,7 @@ import sys
 import venv
 from pathlib import Path
 
-from _common import Bench, call, parser, show
+from _common import Bench, call, parser, show, table
 
 PACKAGES = ("numpy", "gguf", "onnx", "onnx-ir", "torch", "transformers", "accelerate", "onnxruntime", "onnxruntime-genai", "openvino", "openvino-genai")
 # Rows that are compared with each other: format of ours, then (engine, file) of the peers, in files of the same size.
@@ -59,6 +59,18 @@ def matrices(artifact: Path) -> tuple[int, int, int]:
     sizes = {w["name"]: w["shape"][0] * w["shape"][1] for w in entries}
     head = max(sizes.values())
     return sum(w["bytes"] for w in entries), 2 * sum(sizes.values()), 2 * (sum(sizes.values()) - head)
+
+
+def page(result) -> str:
+    tests = list(dict.fromkeys(c["test"] for c in result["cells"]))
+    rows = {}
+    for c in result["cells"]:
+        rows.setdefault((c["format"], c["engine"], c["file"]), {})[c["test"]] = c
+    order = sorted(rows, key=lambda key: list(GROUPS).index(key[0]))
+    ratio = lambda c: f" ({c['ours_relative']:.2f}x)" if "ours_relative" in c else ""  # noqa: E731
+    return (f"{result['threads']} threads; tokens per second, median of {len(result['cells'][0]['samples'])}, in parentheses ours over theirs. The machine reads {result['read_bytes_per_second'] / 1e9:.0f} GB/s.\n\n"
+            + table(["format", "engine", *tests], [[f, e if e == "ee" else f"{e} {file}", *(f"{c['median']:.0f}{ratio(c)}" for c in (rows[f, e, file][t] for t in tests))] for f, e, file in order])
+            + "\nShare of the read bandwidth at batch 1: " + ", ".join(f"{f} {cells[t]['bandwidth_share']:.0%}" for (f, e, _), cells in rows.items() if e == "ee" for t in cells if t.startswith("tg") and t.endswith(" b1")) + ".\n")  # fmt: skip
 
 
 def main(argv):
@@ -105,7 +117,7 @@ def main(argv):
             print(f"[{repeat + 1}/{options.repeats}] {engine} {file}: " + ", ".join(f"{t} {r:.1f}" for t, r in run["rates"].items()), flush=True)
     bandwidth = max((m["read_bytes_per_second"] for m in machine), default=0)
     arithmetic = max((m["f32_flops_per_second"] for m in machine), default=0)
-    cells, table = [], []
+    cells, lines = [], []
     for (form, engine, file), samples in runs.items():
         for test in samples[0]["rates"] if samples else ():
             rates = [s["rates"][test] for s in samples]
@@ -123,10 +135,10 @@ def main(argv):
                 cell["ours_relative"] = base["median"] / cell["median"]
             cells.append(cell)
             share = lambda name: f"{cell[name]:.0%}" if name in cell else "-"  # noqa: E731
-            table.append([form, engine if engine == "ee" else f"{engine} {file}", test, f"{cell['median']:.1f}", f"[{cell['least']:.1f} {cell['most']:.1f}]", share("bandwidth_share"),
+            lines.append([form, engine if engine == "ee" else f"{engine} {file}", test, f"{cell['median']:.1f}", f"[{cell['least']:.1f} {cell['most']:.1f}]", share("bandwidth_share"),
                           share("compute_share"), f"{cell['ours_relative']:.2f}x" if "ours_relative" in cell else "", f"{cell['peak_mib']:.0f}"])  # fmt: skip
-    table.sort(key=lambda row: (list(GROUPS).index(row[0]), row[2]))
-    show(["format", "engine", "test", "tokens/s", "least most", "of bandwidth", "of f32 arithmetic", "ours to it", "peak MiB"], table)
+    lines.sort(key=lambda row: (list(GROUPS).index(row[0]), row[2]))
+    show(["format", "engine", "test", "tokens/s", "least most", "of bandwidth", "of f32 arithmetic", "ours to it", "peak MiB"], lines)
     print(f"{bench.threads} threads read {bandwidth / 1e9:.1f} GB/s and do {arithmetic / 1e9:.0f} GFLOP/s in f32 (the best that any repeat measured)")
     against = [c["ours_relative"] for c in cells if c["engine"] == "llama.cpp" and "ours_relative" in c]
     q4 = [c["ours_relative"] for c in cells if c["engine"] == "llama.cpp" and c["format"] == "q4" and c["test"].endswith(" b1") and c["test"].startswith("tg")]

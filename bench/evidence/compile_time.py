@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _common import FORMATS, ROOT, Bench, parser, show, words
+from _common import FORMATS, ROOT, Bench, parser, show, table, words
 
 
 def measure(command):
@@ -35,6 +35,13 @@ def measure(command):
 
 def middle(values):
     return {"median": round(statistics.median(values), 3), "least": round(min(values), 3), "most": round(max(values), 3)}
+
+
+def page(result) -> str:
+    return f"Weights of the model: {result['model_weights_mib']:.0f} MiB.\n\n" + table(
+        ["weights", "compile s", "compiler's peak MiB", "artifact MiB", "first token s", "peak MiB of ee-run"],
+        [[f, r["compile_seconds"]["median"], f"{r['compile_peak_mib']:.0f}", r["artifact_mib"], r["first_token_seconds"]["median"], f"{r['run_peak_mib']:.0f}"]
+         for f, r in result["formats"].items()])  # fmt: skip
 
 
 def main(argv):

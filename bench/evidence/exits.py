@@ -12,8 +12,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from _common import FORMATS, ROOT, Bench, parser, show, words
-from _exit_models import against_onnxruntime, models
+from _common import FORMATS, ROOT, Bench, parser, show, table, words
 
 FIELDS = ("ids", "exit_depth", "logit_hash", "finish")
 
@@ -84,6 +83,21 @@ def kv_part(bench, model, form, prompts, options):
     return result
 
 
+def page(result) -> str:
+    groups = {}
+    for row in result["grouped_against_masked"]:
+        groups.setdefault((row["model"], row["weights"], row["exits"]), []).append(row)
+    grouped = table(["model", "weights", "exits", "batch widths", "prompts", "tokens each", "mean depth", "prompts that differ"],
+                    [[*key, f"{min(r['batch'] for r in rows)} to {max(r['batch'] for r in rows)} ({len(rows)})", max(r["prompts"] for r in rows), max(r["tokens"] for r in rows),
+                      f"{rows[-1]['mean_depth']:.2f}", sum(r["different"] for r in rows)] for key, rows in groups.items()])  # fmt: skip
+    oracle = table(["model", "decisions", "rows", "max error of logits", "within 1e-3 of a threshold", "other depths that differ"],
+                   [[model, arm, r["rows"], f"{r['max_error']:.1e}", r["near_threshold"], r["depth_differs"]]
+                    for model, arms in result["masked_against_onnxruntime"].items() for arm, r in arms.items() if arm != "ok"])  # fmt: skip
+    kv = table(["model", "weights", "prompts", "KV that differs from full depth", "full-depth logits that differ from the model without exits"],
+               [[k["model"], k["weights"], k["prompts"], len(k["kv_different"]), len(k["logits_different"]) if k["model"] == "spec" else "-"] for k in result["kv"]])  # fmt: skip
+    return f"`grouped` against `masked` (ids, depths, logit bits):\n\n{grouped}\n`masked` in f32 against ONNX Runtime:\n\n{oracle}\nKV under `exact` on the text written with exits:\n\n{kv}"
+
+
 def main(argv):
     flags = parser("exits", __doc__)
     flags.add_argument("--spec", type=Path, default=ROOT / "examples/exits/smollm2/spec.toml", help="exit spec")
@@ -99,6 +113,9 @@ def main(argv):
     options = flags.parse_args(argv)
     options.batches = [int(b) for b in options.batches.split(",")]
     options.narrow_prompts = min(options.narrow_prompts, options.prompts)
+    # Not needed by `page`, which has numpy and nothing else.
+    from _exit_models import against_onnxruntime, models
+
     bench, rows, kv, oracle = Bench(options), [], [], {}
     prompts = bench.prompts(options.prompts)
     for model in models(bench, options):

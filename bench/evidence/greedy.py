@@ -11,7 +11,7 @@ import json
 import time
 
 import numpy as np
-from _common import FORMATS, SOURCE, Bench, call, hf_llama, initialisers, parser, show, words
+from _common import FORMATS, SOURCE, Bench, call, hf_llama, initialisers, parser, show, table, words
 
 
 def torch_greedy(model, prompts, steps):
@@ -142,6 +142,25 @@ def formats_part(bench, options):
     show(["weights", "perplexity", "of ee-run eval", "against first", "agreement"],
          [[f, f"{r['perplexity']:.4f}", f"{r['perplexity_of_eval']:.4f}", f"{r['perplexity'] / base - 1:+.3%}", f"{r['top1_agreement']:.2%}"] for f, r in rows.items()])  # fmt: skip
     return {"tokens": len(ids), "context": options.context, "text_sha256": text, "formats": rows}
+
+
+def page(result) -> str:
+    parts, lines = {name: result.get(name) for name in ("text", "error", "unpack", "formats")}, []
+    if text := parts["text"]:
+        lines.append(f"- Greedy ids: {text['prompts'] - len(text['divergences'])} of {text['prompts']} prompts x {text['tokens']} tokens equal PyTorch f32; "
+                     f"the smallest gap between torch's two largest logits was {text['smallest_gap']:.1e}.\n")  # fmt: skip
+    if error := parts["error"]:
+        lines.append(f"- Teacher-forced logits, max error against float64 over max |logit|, {len(error['windows'])} windows: ours {error['ours']:.1e}, "
+                     f"PyTorch f32 {error['torch']:.1e}, ratio {error['ratio']:.2f}.\n")  # fmt: skip
+    if unpack := parts["unpack"]:
+        lines.append(f"- Packed q4 matrices equal to their initialisers bit for bit: {unpack['equal']}, not equal: {len(unpack['wrong'])}.\n")
+    if formats := parts["formats"]:
+        rows = formats["formats"]
+        base = next(iter(rows.values()))["perplexity"]
+        lines.append(f"\nFormats over {formats['tokens']} tokens of text, windows of {formats['context']}:\n\n")
+        lines.append(table(["weights", "perplexity", "against the first", "same likeliest token as the first"],
+                           [[f, f"{r['perplexity']:.3f}", f"{r['perplexity'] / base - 1:+.2%}", f"{r['top1_agreement']:.1%}"] for f, r in rows.items()]))  # fmt: skip
+    return "".join(lines)
 
 
 def main(argv):

@@ -8,7 +8,7 @@ in chunks of 1, 5 and 64. Also with exits, where tokens leave by criterion.
 
 from pathlib import Path
 
-from _common import FORMATS, ROOT, Bench, parser, show, words
+from _common import FORMATS, ROOT, Bench, parser, show, table, words
 from exits import differences
 
 VARIANTS = {
@@ -30,6 +30,11 @@ def requests(bench, count):
     """Prompts of 1 to about 150 tokens, so that some need several chunks and several pages."""
     short = bench.prompts(200)[:: 200 // count][:count]
     return [sum((short[(i + j) % count] for j in range(12)), p) if i % 4 == 0 else p for i, p in enumerate(short)]
+
+
+def page(result) -> str:
+    return table(["weights", "exits", "level", "requests", "tokens", f"of {len(VARIANTS)} ways to serve them, differ"],
+                 [[r["weights"], "yes" if r["exits"] else "no", r["level"], r["prompts"], r["tokens"], sum(map(bool, r["different"].values()))] for r in result["cells"]])  # fmt: skip
 
 
 def main(argv):
