@@ -8,7 +8,7 @@
 //                                   %x   = exit (head (map %h24)), (head %h),
 //                                   %s yield %x
 
-#include "ExitSpec.h"
+#include "Exits/ExitSpec.h"
 
 #include "AdaptiveDialect/Import/WeightStore.h"
 #include "AdaptiveDialect/Transforms/Passes.h"

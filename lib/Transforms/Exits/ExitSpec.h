@@ -2,8 +2,8 @@
 //
 // Exit specs: exits for files that one cannot export again, as TOML.
 
-#ifndef ADAPTIVE_LIB_TRANSFORMS_EXITSPEC_H
-#define ADAPTIVE_LIB_TRANSFORMS_EXITSPEC_H
+#ifndef ADAPTIVE_LIB_TRANSFORMS_EXITS_EXITSPEC_H
+#define ADAPTIVE_LIB_TRANSFORMS_EXITS_EXITSPEC_H
 
 #include "AdaptiveDialect/IR/Adaptive.h"
 #include "ee/result.h"
@@ -36,4 +36,4 @@ ee::Expected<std::vector<ExitSpec>> readExitSpec(const std::string &path);
 
 } // namespace adaptive
 
-#endif // ADAPTIVE_LIB_TRANSFORMS_EXITSPEC_H
+#endif // ADAPTIVE_LIB_TRANSFORMS_EXITS_EXITSPEC_H
