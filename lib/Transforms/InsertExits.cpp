@@ -13,6 +13,8 @@
 #include "AdaptiveDialect/Import/WeightStore.h"
 #include "AdaptiveDialect/Transforms/Passes.h"
 
+#include "ee/file.h"
+
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/IRMapping.h"
@@ -32,6 +34,7 @@ class Inserter {
 public:
   Inserter(ModuleOp module, ModelOp model, StringRef spec)
       : module(module), model(model), symbols(module),
+        specFile(ee::inQuotes(spec.str())),
         store(llvm::sys::path::parent_path(spec).empty()
                   ? "."
                   : llvm::sys::path::parent_path(spec).str()),
@@ -73,9 +76,8 @@ public:
     for (int64_t index = specs.size() - 1; index >= 0; --index) {
       const ExitSpec &spec = specs[index];
       if (spec.layer < 1 || spec.layer >= depth)
-        return model.emitError("exit \"")
-               << spec.name << "\": layer must lie in [1, " << depth - 1
-               << "], but got " << spec.layer;
+        return error(spec) << "layer must lie in [1, " << depth - 1
+                           << "], but got " << spec.layer;
       FailureOr<Value> wrapped = insert(spec, index, yield.getValues()[0]);
       if (failed(wrapped))
         return failure();
@@ -85,6 +87,12 @@ public:
   }
 
 private:
+  /// An error about one exit of the spec.
+  InFlightDiagnostic error(const ExitSpec &spec) {
+    return model.emitError()
+           << specFile << " exit " << ee::inQuotes(spec.name) << ": ";
+  }
+
   FailureOr<Value> insert(const ExitSpec &spec, int64_t index, Value rest) {
     Value state = splitAt(spec.layer);
     Value previous =
@@ -99,10 +107,18 @@ private:
         RankedTensorType::get({ShapedType::kDynamic}, builder.getF32Type());
     Value score;
     if (spec.criterion == Criterion::Probe) {
+      // One row of a matrix does as well: that is how torch stores a probe.
+      SmallVector<int64_t> accepted = {rowWidth(state)};
+      if (auto stored = store.find(spec.probeFile, spec.probeWeight);
+          stored && stored->shape.size() == 2 && stored->shape[0] == 1)
+        accepted.insert(accepted.begin(), 1);
       FailureOr<Value> weight =
-          use(spec, spec.probeFile, spec.probeWeight, false);
-      FailureOr<Value> bias = use(spec, spec.probeFile, spec.probeBias, false);
-      if (failed(weight) || failed(bias))
+          use(spec, "probe weight", spec.probeFile, spec.probeWeight, accepted);
+      if (failed(weight))
+        return failure();
+      FailureOr<Value> bias =
+          use(spec, "probe bias", spec.probeFile, spec.probeBias, {1});
+      if (failed(bias))
         return failure();
       score = ProbeOp::create(builder, loc, scalar, state, *weight, *bias);
     } else if (spec.criterion == Criterion::Cosine) {
@@ -163,38 +179,35 @@ private:
     if (spec.head == "reuse")
       return state;
     Value x = state;
+    int64_t width = rowWidth(state);
     SmallVector<StringRef> matrices;
     if (spec.head == "map")
       matrices = {"map"};
     else
       matrices = {"down", "up"};
     for (StringRef key : matrices) {
+      // The last one leads back to the residual stream; between two the rank
+      // is the file's to choose.
+      int64_t out = key == matrices.back() ? width : ShapedType::kDynamic;
       FailureOr<Value> matrix =
-          use(spec, spec.headFile, spec.headTensors.at(key.str()), true);
+          use(spec, ("head " + key).str(), spec.headFile,
+              spec.headTensors.at(key.str()), {rowWidth(x), out},
+              /*transposed=*/true);
       if (failed(matrix))
         return failure();
-      auto type = cast<RankedTensorType>(matrix->getType());
-      if (type.getRank() != 2 ||
-          type.getDimSize(1) !=
-              cast<RankedTensorType>(x.getType()).getDimSize(1))
-        return model.emitError("exit \"")
-               << spec.name << "\": head '" << key << "' does not fit rows "
-               << x.getType();
       auto rows = RankedTensorType::get(
-          {ShapedType::kDynamic, type.getDimSize(0)}, builder.getF32Type());
+          {ShapedType::kDynamic,
+           cast<RankedTensorType>(matrix->getType()).getDimSize(0)},
+          builder.getF32Type());
       x = LinearOp::create(builder, loc, TypeRange{rows}, x,
                            ValueRange{*matrix}, ValueRange())
               .getOutputs()[0];
     }
-    if (x.getType() != state.getType()) {
-      model.emitError("exit \"")
-          << spec.name << "\": head must give rows " << state.getType();
-      return failure();
-    }
     auto named = spec.headTensors.find("bias");
     if (named == spec.headTensors.end())
       return x;
-    FailureOr<Value> bias = use(spec, spec.headFile, named->second, false);
+    FailureOr<Value> bias =
+        use(spec, "head bias", spec.headFile, named->second, {width});
     if (failed(bias))
       return failure();
     auto map = MapOp::create(builder, loc, x.getType(), ValueRange{x, *bias});
@@ -208,12 +221,36 @@ private:
     return map.getResult();
   }
 
-  /// The value of a tensor of the spec; `transposed` turns [in, out] around.
-  FailureOr<Value> use(const ExitSpec &spec, StringRef file, StringRef tensor,
-                       bool transposed) {
+  /// Width of the rows `value`.
+  static int64_t rowWidth(Value value) {
+    return cast<RankedTensorType>(value.getType()).getDimSize(1);
+  }
+
+  /// [64, 32]; an extent that is free is any.
+  static std::string shapeText(ArrayRef<int64_t> shape) {
+    std::string text = "[";
+    for (auto [index, extent] : llvm::enumerate(shape))
+      text += (index ? ", " : "") +
+              (ShapedType::isDynamic(extent) ? "any" : std::to_string(extent));
+    return text + "]";
+  }
+
+  static bool accepts(ArrayRef<int64_t> accepted, ArrayRef<int64_t> shape) {
+    return accepted.size() == shape.size() &&
+           llvm::all_of(llvm::zip(accepted, shape), [](auto pair) {
+             auto [want, got] = pair;
+             return got > 0 && (ShapedType::isDynamic(want) || want == got);
+           });
+  }
+
+  /// The value of a tensor of the spec, which plays the part `role` and has the
+  /// shape `accepted`; `transposed` turns [in, out] around.
+  FailureOr<Value> use(const ExitSpec &spec, StringRef role, StringRef file,
+                       StringRef tensor, ArrayRef<int64_t> accepted,
+                       bool transposed = false) {
     auto view = store.find(file, tensor);
     if (!view)
-      return model.emitError("exit \"") << spec.name << "\": " << view.error();
+      return error(spec) << role << ": " << view.error();
     Type element;
     switch (view->onnxType) {
     case 1:
@@ -229,19 +266,16 @@ private:
       element = builder.getBF16Type();
       break;
     default:
-      return model.emitError("exit \"")
-             << spec.name << "\": tensor \"" << tensor
-             << "\" must be of f16, bf16, f32 or f64";
+      return error(spec) << role << ": tensor " << ee::inQuotes(tensor.str())
+                         << " must be of f16, bf16, f32 or f64";
     }
+    if (!accepts(accepted, view->shape))
+      return error(spec) << role << ": tensor " << ee::inQuotes(tensor.str())
+                         << " must have the shape " << shapeText(accepted)
+                         << ", but has " << shapeText(view->shape);
     SmallVector<int64_t> shape(view->shape);
-    if (transposed && shape.size() == 2)
+    if (transposed)
       std::swap(shape[0], shape[1]);
-    if (shape.empty() ||
-        llvm::any_of(shape, [](int64_t extent) { return extent <= 0; }) ||
-        (transposed && shape.size() != 2))
-      return model.emitError("exit \"")
-             << spec.name << "\": tensor \"" << tensor
-             << "\" has an unexpected shape";
     auto type = RankedTensorType::get(shape, element);
     // Two files may use one name, and a tensor may be read both ways around.
     std::string name =
@@ -262,6 +296,7 @@ private:
   ModuleOp module;
   ModelOp model;
   SymbolTable symbols;
+  std::string specFile; ///< as messages name it
   WeightStore store;
   OpBuilder builder;
   Location loc;
