@@ -190,6 +190,9 @@ LogicalResult LayersOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (getFrozen() && getFrozen().getType() != getInput().getType())
     return emitOpError("frozen state must be the residual stream ")
            << getInput().getType();
+  if (getKeep() && !isRowScalar(getKeep().getType()))
+    return emitOpError("keep mask must be tensor<?xi1>, but got ")
+           << getKeep().getType();
   return verifyBlockCall(*this, symbols);
 }
 

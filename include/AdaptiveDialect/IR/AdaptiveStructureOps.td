@@ -157,7 +157,7 @@ def Adaptive_LayersOp : Adaptive_Op<"layers", [AttrSizedOperandSegments, AllType
     as the block takes, C3: of the same types. C4: operand, result and the block's
     residual stream agree in type. C5: `first` is not negative. C6: unrolled
     indices fit in 32 bits. C7: mask and frozen state come together, C8: and the
-    frozen state has the type of the operand.
+    frozen state has the type of the operand. C9: the mask is [?].
     ```mlir
     adaptive.weight @a : tensor<64x64xf32> source "m.onnx" tensor "a"
     adaptive.weight @b : tensor<64x64xf32> source "m.onnx" tensor "b"

@@ -279,6 +279,17 @@ adaptive.block @b {
 
 // -----
 
+// layers C9
+adaptive.block @b {
+^bb0(%h: tensor<?x4xf32>):
+  adaptive.yield %h : tensor<?x4xf32>
+}
+%h, %m, %f = "test.rows"() : () -> (tensor<?x4xf32>, tensor<?x4xi1>, tensor<?x4xf32>)
+// expected-error @+1 {{keep mask must be tensor<?xi1>, but got 'tensor<?x4xi1>'}}
+%y = adaptive.layers @b(%h) keep %m : tensor<?x4xi1>, %f : tensor<?x4xf32> first 0 weights [[]] : tensor<?x4xf32>
+
+// -----
+
 // recurse C1
 %h = "test.rows"() : () -> tensor<?x4xf32>
 // expected-error @+1 {{callee must name a block, but got @absent}}
