@@ -36,6 +36,9 @@ LogicalResult adaptive::addPlanPipeline(OpPassManager &pm,
   PlanKVLayoutOptions layout;
   layout.page = options.page;
   pm.addPass(createPlanKVLayout(layout));
+  VerifyLoweringOptions lowered;
+  lowered.lowering = lowering;
+  pm.addPass(createVerifyLowering(lowered));
   PackWeightsOptions packing;
   packing.format = options.weights;
   packing.head = options.headWeights;

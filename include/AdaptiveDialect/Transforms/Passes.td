@@ -74,6 +74,18 @@ def ExitsGrouped : Pass<"adaptive-exits-grouped", "::mlir::ModuleOp"> {
   }];
 }
 
+def VerifyLowering : Pass<"adaptive-verify-lowering", "::mlir::ModuleOp"> {
+  let summary = "Checks that the exit lowering left no exit point";
+  let description = [{
+    Any pass may stand in as the exit lowering, so one that lowers nothing is found
+    here rather than by a backend without a kernel for exit points. Changes nothing.
+    Before and after: no exit points.
+
+    C1: no op that implements the exit point interface is left.
+  }];
+  let options = [Option<"lowering", "lowering", "std::string", "\"\"", "what the message calls the exit lowering">];
+}
+
 //===-- Planning ----------------------------------------------------------===//
 
 def PlanKVLayout : Pass<"adaptive-plan-kv-layout", "::mlir::ModuleOp"> {
