@@ -12,6 +12,15 @@
 
 namespace adaptive {
 
+/// Options of `adaptive-raise`.
+struct RaiseOptions : mlir::PassPipelineOptions<RaiseOptions> {
+  Option<int64_t> maxPosition{
+      *this, "max-position",
+      llvm::cl::desc("positions a sequence may have where no stored rotary "
+                     "table says it; 0: 2048"),
+      llvm::cl::init(0)};
+};
+
 /// Options of `adaptive-plan`.
 struct PlanOptions : mlir::PassPipelineOptions<PlanOptions> {
   Option<std::string> exitLowering{
@@ -33,7 +42,8 @@ struct PlanOptions : mlir::PassPipelineOptions<PlanOptions> {
 };
 
 /// Carrier ops to the model level, ending in the contract.
-void addRaisePipeline(mlir::OpPassManager &pm);
+void addRaisePipeline(mlir::OpPassManager &pm,
+                      const RaiseOptions &options = {});
 
 /// Model level to the planned level. Fails, with a message on `errors`, when
 /// the exit lowering is unknown.

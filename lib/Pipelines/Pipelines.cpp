@@ -12,9 +12,12 @@
 using namespace mlir;
 using namespace adaptive;
 
-void adaptive::addRaisePipeline(OpPassManager &pm) {
+void adaptive::addRaisePipeline(OpPassManager &pm,
+                                const RaiseOptions &options) {
   pm.addPass(createSimplifyOnnx());
-  pm.addPass(createRaiseRows());
+  RaiseRowsOptions rows;
+  rows.maxPosition = options.maxPosition;
+  pm.addPass(createRaiseRows(rows));
   pm.addPass(createFuseLinear());
   pm.addPass(createRaiseBlocks());
   pm.addPass(createVerifyContract());
@@ -33,12 +36,12 @@ LogicalResult adaptive::addPlanPipeline(OpPassManager &pm,
       PassInfo::lookup(shipped) ? StringRef(shipped) : StringRef(lowering);
   if (failed(parsePassPipeline(pipeline, pm, errors)))
     return failure();
-  PlanKVLayoutOptions layout;
-  layout.page = options.page;
-  pm.addPass(createPlanKVLayout(layout));
   VerifyLoweringOptions lowered;
   lowered.lowering = lowering;
   pm.addPass(createVerifyLowering(lowered));
+  PlanKVLayoutOptions layout;
+  layout.page = options.page;
+  pm.addPass(createPlanKVLayout(layout));
   PackWeightsOptions packing;
   packing.format = options.weights;
   packing.head = options.headWeights;
@@ -48,7 +51,7 @@ LogicalResult adaptive::addPlanPipeline(OpPassManager &pm,
 }
 
 void adaptive::registerAdaptivePipelines() {
-  PassPipelineRegistration<>(
+  PassPipelineRegistration<RaiseOptions>(
       "adaptive-raise", "carrier ops to the adaptive model", addRaisePipeline);
   // Registered by hand: building it can fail, which the usual form cannot say.
   registerPassPipeline(

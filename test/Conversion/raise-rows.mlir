@@ -1,8 +1,13 @@
-// RUN: ee-opt %s -split-input-file -adaptive-raise-rows | FileCheck %s
+// RUN: ee-opt %s -split-input-file -adaptive-raise-rows 2>%t.err | FileCheck %s
+// RUN: FileCheck %s --check-prefix=REMARK <%t.err
+// RUN: ee-opt %s -split-input-file -adaptive-raise-rows=max-position=300 2>%t.err | FileCheck %s --check-prefix=LONG
+// RUN: count 0 <%t.err
 
 // One layer as opset 23 writes it: the cache goes, what is left is rows.
 
+// A stored table says how long sequences may be, whatever the option says.
 // CHECK-LABEL: adaptive.model @main max_position 16
+// LONG:        adaptive.model @main max_position 16
 // CHECK-NEXT:  ^bb0(%[[IDS:.*]]: tensor<?xi32>):
 // CHECK-DAG:   %[[EMB:.*]] = adaptive.use @emb : tensor<8x4xf32>
 // CHECK-DAG:   %[[WQ:.*]] = adaptive.use @wq.T : tensor<4x4xf32>
@@ -61,6 +66,9 @@ func.func @main(%ids: tensor<?x?xi64> {onnx.name = "input_ids", onnx.dims = ["b"
 // CHECK:       adaptive.table @rope_cos "cos" [1.000000e+00, 5.000000e-01] : tensor<2048x2xf32>
 // CHECK:       adaptive.table @rope_sin "sin" [1.000000e+00, 5.000000e-01] : tensor<2048x2xf32>
 // CHECK-LABEL: adaptive.model @main max_position 2048
+// REMARK: remark: sequences may have 2048 positions: neither a stored rotary table nor max-position says how many
+// LONG:        adaptive.table @rope_cos {{.*}} : tensor<300x2xf32>
+// LONG:        adaptive.model @main max_position 300
 // CHECK-DAG:   %[[COS:.*]] = adaptive.use @rope_cos
 // CHECK-DAG:   %[[SIN:.*]] = adaptive.use @rope_sin
 // CHECK:       %[[H:.*]] = adaptive.embed

@@ -32,8 +32,8 @@ def RaiseRows : Pass<"adaptive-raise-rows", "::mlir::ModuleOp"> {
     function is gone. When a node is in the way, each such node gets a remark, the
     function an error, the module stays as it was and the pass fails.
   }];
-  let options = [Option<"maxPosition", "max-position", "int64_t", "2048",
-                        "positions of rotary tables that the graph computes itself">];
+  let options = [Option<"maxPosition", "max-position", "int64_t", "0",
+                        "positions a sequence may have where no stored rotary table says it; 0: 2048, with a remark">];
   let dependentDialects = ["::adaptive::AdaptiveDialect", "::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect"];
 }

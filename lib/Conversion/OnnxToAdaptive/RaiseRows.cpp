@@ -12,6 +12,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
+#include <limits>
+
 namespace adaptive {
 #define GEN_PASS_DEF_RAISEROWS
 #include "AdaptiveDialect/Conversion/Passes.h.inc"
@@ -36,8 +38,8 @@ struct RaiseRows : adaptive::impl::RaiseRowsBase<RaiseRows> {
       }
     if (!main)
       return; // raised already
-    if (maxPosition < 1) {
-      emitError(main.getLoc(), "max-position must be at least 1, but got ") << maxPosition;
+    if (maxPosition < 0 || maxPosition > std::numeric_limits<int32_t>::max()) {
+      emitError(main.getLoc(), "max-position must lie in [1, 2^31), but got ") << maxPosition;
       return signalPassFailure();
     }
     if (failed(raising::Raiser(main, maxPosition).run()))

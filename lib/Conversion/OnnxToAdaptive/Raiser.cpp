@@ -16,10 +16,13 @@ using namespace mlir;
 using namespace adaptive;
 using namespace adaptive::raising;
 
+static constexpr int64_t defaultPosition = 2048;
+
 Raiser::Raiser(func::FuncOp function, int64_t maxPosition)
     : function(function), module(function->getParentOfType<ModuleOp>()), symbols(module),
       shapes(function), builder(function.getContext()), loc(function.getLoc()),
-      maxPosition(maxPosition) {}
+      maxPosition(maxPosition == 0 ? defaultPosition : maxPosition),
+      isDefaultPosition(maxPosition == 0) {}
 
 std::string Raiser::nameOf(NodeOp node) const {
   if (auto name = dyn_cast<NameLoc>(node.getLoc()))
@@ -382,6 +385,10 @@ LogicalResult Raiser::run() {
   eraseDeadOps(body, isOpTriviallyDead);
   if (tableLimit)
     model.setMaxPosition(hasComputedTable ? std::min(*tableLimit, maxPosition) : *tableLimit);
+  if (isDefaultPosition && (hasComputedTable || !tableLimit))
+    emitRemark(model.getLoc(), "sequences may have ")
+        << model.getMaxPosition()
+        << " positions: neither a stored rotary table nor max-position says how many";
   function->erase();
   eraseUnusedWeights();
   return success();

@@ -18,7 +18,7 @@ namespace adaptive::raising {
 class Raiser {
 public:
   /// `maxPosition`: positions of computed rotary tables when the file has no
-  /// stored table that bounds them.
+  /// stored table that bounds them; 0: a default, which a remark tells.
   Raiser(mlir::func::FuncOp function, int64_t maxPosition);
 
   /// Builds the model in the function's module and erases the function. On
@@ -151,6 +151,7 @@ private:
   mlir::OpBuilder builder;
   mlir::Location loc;
   int64_t maxPosition;
+  bool isDefaultPosition = false; ///< nobody said how long sequences may be
   bool hasComputedTable = false;
   std::optional<int64_t> tableLimit; ///< rows of the shortest stored rotary table
 
