@@ -49,6 +49,13 @@ int64_t opsetOf(const onnx::ModelProto &model, const std::string &domain);
 void runPipeline(onnx::ModelProto &model, const Options &options,
                  std::vector<std::string> &notes);
 
+/// Replaces calls of the selected local functions by their bodies.
+void inlineLocalFunctions(onnx::ModelProto &model, const FunctionSet &selected);
+
+/// Makes a model of ONNX's operators alone, see plainModel.
+void makePlain(onnx::ModelProto &model, std::string_view mark,
+               const TensorPlacer &placer);
+
 /// Replaces the selected operators by the bodies ONNX has for them, where it
 /// has.
 void expandSchemas(onnx::ModelProto &model, const FunctionSet &selected);

@@ -72,9 +72,12 @@ std::string onnx_border::nodeFirst(const std::string &message) {
   return text;
 }
 
-ee::Expected<Model> onnx_border::loadModel(std::string_view bytes,
-                                           std::string_view detachedMark,
-                                           const Options &options) {
+namespace {
+
+/// Parses `bytes` and runs `work` on the model; what ONNX's library throws
+/// becomes text.
+template <typename Result, typename Work>
+ee::Expected<Result> guarded(std::string_view bytes, Work work) {
   // Protobuf would write its own lines to stderr.
   google::protobuf::LogSilencer silence;
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max()))
@@ -87,13 +90,8 @@ ee::Expected<Model> onnx_border::loadModel(std::string_view bytes,
           "not an ONNX model, or truncated (protobuf cannot parse it)"};
     if (!proto.has_graph())
       return ee::Failure{"not an ONNX model (it has no graph)"};
-    Model model;
     normaliseDomains(proto);
-    model.opsetInFile = opsetOf(proto, "");
-    DetachedWeights detached = hoistDetached(proto, detachedMark);
-    runPipeline(proto, options, model.notes);
-    extract(proto, detached, model);
-    return model;
+    return work(proto);
   } catch (const BorderError &error) {
     return ee::Failure{error.what()};
   } catch (const std::bad_alloc &) {
@@ -103,4 +101,31 @@ ee::Expected<Model> onnx_border::loadModel(std::string_view bytes,
   } catch (...) {
     return ee::Failure{"the ONNX library failed without saying why"};
   }
+}
+
+} // namespace
+
+ee::Expected<Model> onnx_border::loadModel(std::string_view bytes,
+                                           std::string_view detachedMark,
+                                           const Options &options) {
+  return guarded<Model>(bytes, [&](onnx::ModelProto &proto) {
+    Model model;
+    model.opsetInFile = opsetOf(proto, "");
+    DetachedWeights detached = hoistDetached(proto, detachedMark);
+    runPipeline(proto, options, model.notes);
+    extract(proto, detached, model);
+    return model;
+  });
+}
+
+ee::Expected<std::string> onnx_border::plainModel(std::string_view bytes,
+                                                  std::string_view detachedMark,
+                                                  const TensorPlacer &placer) {
+  return guarded<std::string>(bytes, [&](onnx::ModelProto &proto) {
+    makePlain(proto, detachedMark, placer);
+    if (proto.ByteSizeLong() > size_t(std::numeric_limits<int>::max()))
+      throw BorderError("with its functions inlined the model is larger than "
+                        "protobuf's 2 GiB");
+    return proto.SerializeAsString();
+  });
 }

@@ -129,6 +129,22 @@ ee::Expected<Model> loadModel(std::string_view bytes,
                               std::string_view detachedMark,
                               const Options &options);
 
+/// Where the data of a detached tensor goes: into the model (`raw`, which must
+/// outlive the call), or to another file when `location` is not empty.
+struct TensorPlace {
+  std::string_view raw;
+  std::string location;
+  uint64_t offset = 0, bytes = 0;
+};
+using TensorPlacer = std::function<TensorPlace(const std::string &key)>;
+
+/// Parses `bytes`, replaces calls of model-local functions by their bodies and
+/// gives the serialised result, in which detached tensors have the data that
+/// `placer` says. Refuses what is no operator of ONNX then.
+ee::Expected<std::string> plainModel(std::string_view bytes,
+                                     std::string_view detachedMark,
+                                     const TensorPlacer &placer);
+
 } // namespace onnx_border
 
 #endif // ADAPTIVEDIALECT_LIB_IMPORT_ONNXBORDER_H

@@ -149,33 +149,6 @@ void writeDefaults(onnx::ModelProto &model) {
   }
 }
 
-void inlineLocal(onnx::ModelProto &model, const FunctionSet &selected) {
-  bool any = false;
-  for (const auto &function : model.functions())
-    any |= selected(function.domain(), function.name());
-  if (!any)
-    return;
-  writeDefaults(model);
-  try {
-    onnx::ModelProto inlined = model;
-    onnx::inliner::InlineSelectedLocalFunctions(inlined, FunctionIds(selected));
-    model = std::move(inlined);
-    return;
-  } catch (const std::exception &) {
-    // Opsets of model and functions differ; the other entry point converts, but
-    // knows no selection: the functions that stay are taken away meanwhile.
-  }
-  onnx::ModelProto kept;
-  onnx::ModelProto inlined = model;
-  inlined.clear_functions();
-  for (const auto &function : model.functions())
-    *(selected(function.domain(), function.name()) ? inlined : kept)
-         .add_functions() = function;
-  onnx::inliner::InlineLocalFunctions(inlined, /*convert_version=*/true);
-  inlined.mutable_functions()->MergeFrom(kept.functions());
-  model = std::move(inlined);
-}
-
 /// True for an error inside of the body that ONNX defines for an operator.
 /// Strict inference of such bodies is wrong where they refer to attributes.
 bool isInsideOfBody(const std::string &message) {
@@ -232,6 +205,34 @@ int64_t onnx_border::opsetOf(const onnx::ModelProto &model,
   return 0;
 }
 
+void onnx_border::inlineLocalFunctions(onnx::ModelProto &model,
+                                       const FunctionSet &selected) {
+  bool any = false;
+  for (const auto &function : model.functions())
+    any |= selected(function.domain(), function.name());
+  if (!any)
+    return;
+  writeDefaults(model);
+  try {
+    onnx::ModelProto inlined = model;
+    onnx::inliner::InlineSelectedLocalFunctions(inlined, FunctionIds(selected));
+    model = std::move(inlined);
+    return;
+  } catch (const std::exception &) {
+    // Opsets of model and functions differ; the other entry point converts, but
+    // knows no selection: the functions that stay are taken away meanwhile.
+  }
+  onnx::ModelProto kept;
+  onnx::ModelProto inlined = model;
+  inlined.clear_functions();
+  for (const auto &function : model.functions())
+    *(selected(function.domain(), function.name()) ? inlined : kept)
+         .add_functions() = function;
+  onnx::inliner::InlineLocalFunctions(inlined, /*convert_version=*/true);
+  inlined.mutable_functions()->MergeFrom(kept.functions());
+  model = std::move(inlined);
+}
+
 void onnx_border::inferShapes(onnx::ModelProto &model, bool strict) {
   onnx::shape_inference::DataValueMap shapeData;
   onnx::ShapeInferenceOptions options(/*check_type=*/strict,
@@ -257,7 +258,7 @@ void onnx_border::runPipeline(onnx::ModelProto &model, const Options &options,
   onnx::checker::check_model(model, /*full_check=*/false,
                              /*skip_opset_compatibility_check=*/true);
   if (options.inlineLocal)
-    inlineLocal(model, options.inlineLocal);
+    inlineLocalFunctions(model, options.inlineLocal);
   bool vendor = foreign || opsetOf(model, "com.microsoft") > 0;
   if (!vendor && opset > 0 && opset < options.targetOpset)
     convertVersion(model, options.targetOpset, notes);

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// Writes an ONNX file whose functions are inlined. Large tensors never pass
+// through protobuf: they are left out of the model that ONNX's library works
+// on, and copied from the mapped input.
+
+#include "AdaptiveDialect/Import/PlainOnnx.h"
+
+#include "OnnxBorder.h"
+#include "TensorIndex.h"
+
+#include "AdaptiveDialect/Import/WeightStore.h"
+#include "ee/checked.h"
+#include "ee/file.h"
+
+#include "llvm/ADT/SmallString.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace adaptive;
+namespace fs = llvm::sys::fs;
+namespace path = llvm::sys::path;
+
+/// External tensors that are embedded have at most this many bytes together.
+static constexpr uint64_t kMaxEmbedded = uint64_t(64) << 20;
+/// Readers map external data by pages.
+static constexpr uint64_t kAlignment = 4096;
+
+namespace {
+
+/// The external tensors of a model, in file order.
+struct Externals {
+  struct Item {
+    std::string key;
+    uint64_t bytes = 0, offset = 0;
+  };
+  std::vector<Item> items;
+  uint64_t bytes = 0;
+  std::vector<std::string> locations;
+};
+
+} // namespace
+
+/// Values in other files are left out; what cannot be (attributes, tensors of
+/// functions) comes into the file at once.
+static TensorRewrite place(const TensorEntry &entry, uint64_t bytes,
+                           Externals &externals) {
+  TensorRewrite rewrite;
+  if (!entry.external)
+    return rewrite;
+  for (const auto &[key, value] : entry.externalData)
+    if (key == "location")
+      externals.locations.push_back(value);
+  if (!entry.isValue || entry.inFunction || entry.sparsePart) {
+    rewrite.kind = TensorRewrite::Inline;
+    return rewrite;
+  }
+  rewrite.kind = TensorRewrite::Detach;
+  externals.items.push_back({entry.key, bytes, 0});
+  externals.bytes += bytes;
+  return rewrite;
+}
+
+static ee::Expected<void>
+writeWhole(llvm::StringRef file,
+           llvm::function_ref<ee::Expected<void>(llvm::raw_ostream &)> write) {
+  std::string refused;
+  llvm::Error error =
+      llvm::writeToOutput(file, [&](llvm::raw_ostream &stream) -> llvm::Error {
+        if (auto ok = write(stream); !ok) {
+          refused = ok.error();
+          return llvm::createStringError(refused);
+        }
+        return llvm::Error::success();
+      });
+  if (!error)
+    return {};
+  std::string text = llvm::toString(std::move(error));
+  return ee::Failure{
+      refused.empty() ? "cannot write " + ee::inQuotes(file.str()) + ": " + text
+                      : refused};
+}
+
+/// The data file would take the place of one that the input reads.
+static ee::Expected<void> refuseOverwriting(llvm::StringRef input,
+                                            llvm::StringRef file,
+                                            const Externals &externals) {
+  for (const std::string &location : externals.locations) {
+    llvm::SmallString<256> other(path::parent_path(input));
+    path::append(other, location);
+    if (fs::equivalent(other, file))
+      return ee::Failure{ee::inQuotes(file.str()) +
+                         " holds data of the input; another name is accepted "
+                         "for the output"};
+  }
+  return {};
+}
+
+ee::Expected<void> adaptive::writePlainOnnx(llvm::StringRef input,
+                                            llvm::StringRef output) {
+  std::string dataFile = (output + ".data").str();
+  auto named = [&](const std::string &text) {
+    bool already = llvm::StringRef(text).contains(input);
+    return ee::Failure{already ? text : input.str() + ": " + text};
+  };
+  if (fs::equivalent(input, output))
+    return ee::Failure{"-o must name another file than the input " +
+                       ee::inQuotes(input.str())};
+  llvm::StringRef folder = path::parent_path(input);
+  WeightStore store(folder.empty() ? "." : folder.str());
+  Externals externals;
+  std::string slim;
+  auto onTensor = [&](const TensorEntry &entry, uint64_t bytes) {
+    return place(entry, bytes, externals);
+  };
+  if (auto ok = store.openModel(input.str(), onTensor, slim); !ok)
+    return named(ok.error());
+  bool embed = externals.bytes <= kMaxEmbedded;
+  llvm::StringMap<onnx_border::TensorPlace> places;
+  uint64_t end = 0;
+  for (Externals::Item &item : externals.items) {
+    onnx_border::TensorPlace &where = places[item.key];
+    if (embed) {
+      auto view = store.find(path::filename(input), item.key);
+      if (!view)
+        return named(view.error());
+      where.raw = {view->data.data(), view->data.size()};
+      continue;
+    }
+    item.offset = (end + kAlignment - 1) / kAlignment * kAlignment;
+    end = item.offset + item.bytes;
+    where.location = path::filename(dataFile).str();
+    where.offset = item.offset;
+    where.bytes = item.bytes;
+  }
+  auto model =
+      onnx_border::plainModel(slim, kDetachedMark, [&](const std::string &key) {
+        return places.lookup(key);
+      });
+  if (!model)
+    return named(model.error());
+  if (!embed) {
+    if (auto ok = refuseOverwriting(input, dataFile, externals); !ok)
+      return ok;
+    auto ok = writeWhole(
+        dataFile, [&](llvm::raw_ostream &stream) -> ee::Expected<void> {
+          uint64_t at = 0;
+          for (const Externals::Item &item : externals.items) {
+            auto view = store.find(path::filename(input), item.key);
+            if (!view)
+              return named(view.error());
+            stream.write_zeros(item.offset - at);
+            stream.write(view->data.data(), view->data.size());
+            at = item.offset + item.bytes;
+          }
+          return {};
+        });
+    if (!ok)
+      return ok;
+  }
+  auto ok =
+      writeWhole(output, [&](llvm::raw_ostream &stream) -> ee::Expected<void> {
+        stream << *model;
+        return {};
+      });
+  if (!ok && !embed)
+    (void)fs::remove(dataFile);
+  return ok;
+}
