@@ -17,10 +17,16 @@ static std::string join(llvm::StringRef folder, llvm::StringRef name) {
   return std::string(result);
 }
 
-ee::Expected<OutputFolder> OutputFolder::create(llvm::StringRef given) {
+/// The path without separators at its end.
+static llvm::SmallString<256> trimmed(llvm::StringRef given) {
   llvm::SmallString<256> target(given);
   while (target.size() > 1 && path::is_separator(target.back()))
     target.pop_back();
+  return target;
+}
+
+ee::Expected<void> OutputFolder::check(llvm::StringRef given) {
+  llvm::SmallString<256> target = trimmed(given);
   if (fs::exists(target) && !fs::exists(join(target, "manifest.json")))
     return ee::Failure{ee::inQuotes(given.str()) +
                        " exists and is no artifact; it is not replaced"};
@@ -30,6 +36,16 @@ ee::Expected<OutputFolder> OutputFolder::create(llvm::StringRef given) {
   if (!fs::is_directory(parent))
     return ee::Failure{"the folder of " + ee::inQuotes(given.str()) +
                        " does not exist"};
+  if (std::error_code error = fs::access(parent, fs::AccessMode::Write))
+    return ee::Failure{"cannot write beside " + ee::inQuotes(given.str()) +
+                       ": " + error.message()};
+  return {};
+}
+
+ee::Expected<OutputFolder> OutputFolder::create(llvm::StringRef given) {
+  if (auto ok = check(given); !ok)
+    return ok.takeFailure();
+  llvm::SmallString<256> target = trimmed(given);
   llvm::SmallString<256> temporary;
   fs::createUniquePath(target + ".partial-%%%%%%%%", temporary,
                        /*MakeAbsolute=*/false);

@@ -40,6 +40,8 @@ private:
 
 class OutputFolder {
 public:
+  /// Whether `create` can be expected to work; changes nothing.
+  static ee::Expected<void> check(llvm::StringRef path);
   /// Makes a temporary folder beside `path`. `path` may be free or an artifact.
   static ee::Expected<OutputFolder> create(llvm::StringRef path);
   OutputFolder(OutputFolder &&) = default;

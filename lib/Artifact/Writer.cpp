@@ -16,6 +16,7 @@ using namespace adaptive;
 static std::string policyText(ModuleOp module) {
   std::string text =
       "# Seeds of the policy record. Thresholds are in logit space.\n"
+      "# Hashed like code: lay changes over it with --policy FILE.\n"
       "version = 1\nforce_full = false\nmin_depth = 0\n";
   llvm::raw_string_ostream stream(text);
   for (auto entry : module.getOps<ExitEntryOp>())
@@ -65,6 +66,10 @@ static ee::Expected<void> write(ModuleOp module, const cpu::CodePlan &plan,
   if (!manifest)
     return manifest.takeFailure();
   return folder->commit();
+}
+
+ee::Expected<void> adaptive::checkArtifactPath(StringRef path) {
+  return OutputFolder::check(path);
 }
 
 LogicalResult adaptive::writeArtifact(ModuleOp module,

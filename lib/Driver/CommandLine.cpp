@@ -62,6 +62,12 @@ struct Flags {
       "cpu-levels", cl::CommaSeparated, cl::value_desc("x86-64-v3,avx512"),
       cl::desc("instruction sets to make code for (default: both)"),
       cl::cat(category)};
+  cl::opt<int64_t> maxPosition{
+      "max-position", cl::init(0), cl::value_desc("N"),
+      cl::desc("positions a sequence may have, for models that compute their "
+               "rotary tables (default: max_position_embeddings of the "
+               "config.json beside the model, at most 32768)"),
+      cl::cat(category)};
   cl::opt<std::string> exits{
       "exits", cl::value_desc("spec.toml"),
       cl::desc("put the exits of this spec into the model"), cl::cat(category)};
@@ -81,7 +87,8 @@ struct Flags {
       cl::cat(category)};
   cl::opt<std::string> emit{"emit", cl::init("artifact"),
                             cl::value_desc("stage"),
-                            cl::desc("what to write: carrier, model, planned, "
+                            cl::desc("what to write: plain-onnx (ONNX without "
+                                     "functions), carrier, model, planned, "
                                      "kernel, llvm, asm (text), artifact"),
                             cl::cat(category)};
   cl::opt<std::string> saveTemps{
@@ -237,6 +244,10 @@ int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry) {
   options.headWeights = flags.headWeights;
   if (!flags.cpuLevels.empty())
     options.cpuLevels.assign(flags.cpuLevels.begin(), flags.cpuLevels.end());
+  if (flags.maxPosition.getNumOccurrences() && flags.maxPosition == 0)
+    options.maxPosition = -1; // refused; 0 would mean the default
+  else
+    options.maxPosition = flags.maxPosition;
   options.exits = flags.exits;
   options.exitLowering = flags.exitLowering;
   options.tokenizer = flags.tokenizer;

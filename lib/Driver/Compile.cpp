@@ -7,6 +7,7 @@
 
 #include "AdaptiveDialect/Artifact/Writer.h"
 #include "AdaptiveDialect/Import/Import.h"
+#include "AdaptiveDialect/Import/PlainOnnx.h"
 #include "AdaptiveDialect/Pipelines.h"
 #include "AdaptiveDialect/Transforms/Passes.h"
 #include "AdaptiveDialect/Transforms/WeightFormats.h"
@@ -20,6 +21,12 @@ using namespace mlir;
 using namespace adaptive;
 
 namespace {
+/// Rotary tables take positions * head_dim * 4 bytes of the artifact. A context
+/// taken from a config file that only promises one stops here; --max-position
+/// goes beyond.
+constexpr int64_t maxConfigPosition = 32768;
+constexpr int64_t maxPositionLimit = int64_t(1) << 20;
+
 class Compiler {
 public:
   Compiler(const CompileOptions &options, MLIRContext &context)
@@ -31,8 +38,11 @@ public:
   }
 
   LogicalResult run() {
-    if (failed(checkOptions()))
+    // Before anything is read: a refusal should not take as long as a model.
+    if (failed(checkOptions()) || failed(checkOutput()))
       return failure();
+    if (options.emit == "plain-onnx")
+      return writePlain();
     if (StringRef(options.input).ends_with(".mlir")) {
       // A model saved with --emit=model; its weights are read again from the
       // files it names.
@@ -47,8 +57,10 @@ public:
     if (module->getOps<ModelOp>().empty()) {
       save("carrier.mlir");
       phase("raising");
-      if (failed(runPasses([](OpPassManager &pm) {
-            addRaisePipeline(pm);
+      RaiseOptions raising;
+      if (failed(chooseMaxPosition(raising)) ||
+          failed(runPasses([&](OpPassManager &pm) {
+            addRaisePipeline(pm, raising);
             return success();
           })))
         return failure();
@@ -78,11 +90,12 @@ private:
   }
 
   LogicalResult checkOptions() {
-    static constexpr StringRef kinds[] = {
-        "carrier", "model", "planned", "kernel", "llvm", "asm", "artifact"};
+    static constexpr StringRef kinds[] = {"plain-onnx", "carrier", "model",
+                                          "planned",    "kernel",  "llvm",
+                                          "asm",        "artifact"};
     if (!llvm::is_contained(kinds, options.emit))
-      return error("--emit must be carrier, model, planned, kernel, llvm, asm "
-                   "or artifact, but got '" +
+      return error("--emit must be plain-onnx, carrier, model, planned, "
+                   "kernel, llvm, asm or artifact, but got '" +
                    options.emit + "'");
     for (StringRef level : options.cpuLevels)
       if (level != "x86-64-v3" && level != "avx512")
@@ -99,8 +112,57 @@ private:
         return error(flag + " must be f32, bf16, q8 or q4, but got '" + value +
                      "'");
     }
+    if (options.maxPosition < 0 || options.maxPosition > maxPositionLimit)
+      return error("--max-position must lie in [1, " + Twine(maxPositionLimit) +
+                   "]" +
+                   (options.maxPosition < 0
+                        ? Twine()
+                        : ", but got " + Twine(options.maxPosition)));
     if (options.output.empty())
       return error("-o must name the artifact to write");
+    return success();
+  }
+
+  LogicalResult checkOutput() {
+    if (options.emit == "artifact") {
+      auto ok = checkArtifactPath(options.output);
+      return ok ? success() : error(ok.error());
+    }
+    if (options.emit == "plain-onnx" && options.output == "-")
+      return error("--emit=plain-onnx needs -o: the file to write, Y.onnx");
+    if (options.output == "-")
+      return success();
+    StringRef parent = llvm::sys::path::parent_path(options.output);
+    std::error_code refused =
+        llvm::sys::fs::is_directory(options.output)
+            ? std::make_error_code(std::errc::is_a_directory)
+            : llvm::sys::fs::access(parent.empty() ? "." : parent,
+                                    llvm::sys::fs::AccessMode::Write);
+    return refused ? cannotWrite(refused) : success();
+  }
+
+  LogicalResult cannotWrite(std::error_code reason) {
+    return error("cannot write '" + options.output + "': " + reason.message());
+  }
+
+  LogicalResult writePlain() {
+    if (!StringRef(options.input).ends_with(".onnx"))
+      return error("--emit=plain-onnx needs an ONNX file, but got '" +
+                   options.input + "'");
+    phase("inlining functions");
+    auto done = writePlainOnnx(options.input, options.output);
+    return done ? success() : error(done.error());
+  }
+
+  LogicalResult chooseMaxPosition(RaiseOptions &raising) {
+    raising.maxPosition = options.maxPosition;
+    if (options.maxPosition != 0)
+      return success();
+    auto config = readMaxPosition(folder);
+    if (!config)
+      return error(config.error());
+    if (*config)
+      raising.maxPosition = std::min(**config, maxConfigPosition);
     return success();
   }
 
@@ -225,8 +287,7 @@ private:
     std::error_code failed;
     llvm::ToolOutputFile file(options.output, failed, llvm::sys::fs::OF_Text);
     if (failed)
-      return error("cannot write '" + options.output +
-                   "': " + failed.message());
+      return cannotWrite(failed);
     file.os() << content;
     file.keep();
     return success();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Files beside an ONNX model: tokenizer and end-of-text ids.
+// Files beside an ONNX model: tokenizer, end-of-text ids, context length.
 
 #include "ModelFiles.h"
 
@@ -133,4 +133,20 @@ adaptive::readEndOfText(llvm::StringRef folder, llvm::StringRef tokenizer) {
         ids.push_back(*id);
   }
   return ids;
+}
+
+ee::Expected<std::optional<int64_t>>
+adaptive::readMaxPosition(llvm::StringRef folder) {
+  constexpr llvm::StringRef name = "max_position_embeddings";
+  auto config = readConfig(folder, "config.json");
+  if (!config)
+    return config.takeFailure();
+  const llvm::json::Value *value = *config ? (*config)->get(name) : nullptr;
+  if (!value || value->kind() == llvm::json::Value::Null)
+    return std::optional<int64_t>();
+  auto positions = value->getAsInteger();
+  if (!positions || *positions < 1)
+    return ee::Failure{name.str() + " in \"config.json\" must be a positive "
+                                    "integer; --max-position=N overrides it"};
+  return std::optional<int64_t>(*positions);
 }

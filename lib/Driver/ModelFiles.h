@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Files beside an ONNX model: tokenizer and end-of-text ids.
+// Files beside an ONNX model: tokenizer, end-of-text ids, context length.
 
 #ifndef ADAPTIVE_LIB_DRIVER_MODELFILES_H
 #define ADAPTIVE_LIB_DRIVER_MODELFILES_H
@@ -10,6 +10,7 @@
 #include "llvm/ADT/StringRef.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,10 @@ ee::Expected<std::string> readTokenizer(llvm::StringRef folder,
 /// says it.
 ee::Expected<std::vector<int64_t>> readEndOfText(llvm::StringRef folder,
                                                  llvm::StringRef tokenizer);
+
+/// `max_position_embeddings` of config.json in `folder`; nothing when the file
+/// or the field is missing.
+ee::Expected<std::optional<int64_t>> readMaxPosition(llvm::StringRef folder);
 
 } // namespace adaptive
 

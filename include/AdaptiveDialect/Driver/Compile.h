@@ -17,11 +17,14 @@ namespace adaptive {
 struct CompileOptions {
   std::string input;  ///< X.onnx
   std::string output; ///< folder of the artifact, or text file; "-" is stdout
-  std::string emit =
-      "artifact"; ///< carrier, model, planned, kernel, llvm, asm, artifact
-  std::string weights = "f32"; ///< f32, bf16, q8, q4
-  std::string headWeights;     ///< the same; empty: default of adaptive-plan
+  std::string emit = "artifact"; ///< plain-onnx, carrier, model, planned,
+                                 ///< kernel, llvm, asm, artifact
+  std::string weights = "f32";   ///< f32, bf16, q8, q4
+  std::string headWeights;       ///< the same; empty: default of adaptive-plan
   std::vector<std::string> cpuLevels = {"x86-64-v3", "avx512"};
+  /// Positions a sequence may have where no stored rotary table says it; 0:
+  /// config.json beside the input, up to a cap, else a default.
+  int64_t maxPosition = 0;
   std::string exits; ///< exit spec (.toml), or empty
   std::string exitLowering = "grouped";
   std::string tokenizer; ///< tokenizer.json; empty: the one beside the input
