@@ -40,7 +40,7 @@ def base(tmp_path_factory):
     write_tiny(tiny_checkpoint(tiny_config(2, 64, 2, 1, 64, 320, context=96)), root)
     rng = np.random.default_rng(1)
     f = lambda *s: rng.normal(size=s).astype(np.float32)  # noqa: E731
-    save_file({"map": f(64, 64), "bias": f(64), "w": f(64), "b": f(1), "ints": np.zeros((64, 64), np.int32), "wide": f(65, 64)}, root / "s.safetensors")
+    save_file({"map": f(64, 64), "bias": f(64), "w": f(64), "b": f(1), "ints": np.zeros((64, 64), np.int32), "wide": f(65, 64), "two": f(2)}, root / "s.safetensors")
     (root / "spec.toml").write_text(SPEC)
     compile_model(root / "model.onnx", root / "m.ee", f"--exits={root / 'spec.toml'}", "--cpu-levels=x86-64-v3")
     write_lists(root / "ids.txt", [[5, 6, 7], [8, 9]])
@@ -409,9 +409,16 @@ SPECS = {
     "probe without weight": (spec('weight = "w", ', ""), ["e1", "weight"]),
     "probe without bias": (spec(', bias = "b"', ""), ["e1", "bias"]),
     "tensor that is not there": (spec('weight = "w"', 'weight = "gone"'), ["e1", "gone"]),
-    "map of another shape": (spec('map = "map"', 'map = "wide"'), ["e1", "map"]),
-    "map of integers": (spec('map = "map"', 'map = "ints"'), "e1"),
-    "map of rank 1": (spec('map = "map"', 'map = "bias"'), ["e1", "bias"]),
+    "map of another shape": (spec('map = "map"', 'map = "wide"'), ["spec.toml", '"e1"', '"wide"', "[64, 64]", "[65, 64]"]),
+    "map of integers": (spec('map = "map"', 'map = "ints"'), ["spec.toml", '"e1"', '"ints"', "f16, bf16, f32 or f64"]),
+    "map of rank 1": (spec('map = "map"', 'map = "bias"'), ["spec.toml", '"e1"', '"bias"', "[64, 64]", "[64]"]),
+    "bias of another shape": (spec('bias = "bias"', 'bias = "two"'), ["spec.toml", '"e1"', '"two"', "[64]", "[2]"]),
+    "probe of another shape": (spec('weight = "w"', 'weight = "map"'), ["spec.toml", '"e1"', '"map"', "[64]", "[64, 64]"]),
+    "probe of integers": (spec('weight = "w"', 'weight = "ints"'), ["spec.toml", '"e1"', '"ints"', "f16, bf16, f32 or f64"]),
+    "probe bias of another shape": (spec('bias = "b"', 'bias = "two"'), ["spec.toml", '"e1"', '"two"', "[1]", "[2]"]),
+    "weights that are not there": (lambda w: (w / "s.safetensors").unlink(), ["spec.toml", '"e1"', "s.safetensors"]),
+    "weights that are no safetensors": (spec_weights(b"no"), ["spec.toml", '"e1"', "s.safetensors"]),
+    "probe weights that are not there": (spec('probe = { weights = "s.', 'probe = { weights = "t.'), ["spec.toml", '"e1"', "probe weight", "t.safetensors"]),
     "weights in another folder": (spec("s.safetensors", "../s.safetensors"), ["e1", "weights"]),
 }
 
@@ -450,6 +457,12 @@ COMPILE = {
     "unknown level": (nothing, ["model.onnx", "-o", "out.ee", "--quiet", "--cpu-levels=mmx"], "mmx"),
     "one level unknown": (nothing, ["model.onnx", "-o", "out.ee", "--quiet", "--cpu-levels=x86-64-v3,mmx"], "mmx"),
     "unknown lowering": (nothing, ["model.onnx", *OUT, "--exits=spec.toml", "--exit-lowering=psychic"], "psychic"),
+    "lowering that lowers nothing": (nothing, ["model.onnx", *OUT, "--exits=spec.toml", "--exit-lowering=cse"], ["'cse'", "1 exit point"]),
+    "max position 0": (nothing, ["model.onnx", *OUT, "--max-position=0"], "--max-position"),
+    "max position below zero": (nothing, ["model.onnx", *OUT, "--max-position=-5"], "--max-position"),
+    "max position too large": (nothing, ["model.onnx", *OUT, "--max-position=1048577"], "1048576"),
+    "max position in the config as text": (wrote("config.json", '{"max_position_embeddings": "many"}'), ["model.onnx", *OUT], "max_position_embeddings"),
+    "max position in the config 0": (wrote("config.json", '{"max_position_embeddings": 0}'), ["model.onnx", *OUT], "max_position_embeddings"),
     "unknown stage": (nothing, ["model.onnx", *OUT, "--emit=poem"], "poem"),
     "plugin that is not there": (nothing, ["model.onnx", *OUT, "--load-pass-plugin=none.so"], "none.so"),
     "plugin that is no library": (wrote("p.so", "no"), ["model.onnx", *OUT, "--load-pass-plugin=p.so"], "p.so"),
@@ -476,6 +489,24 @@ def test_compile_options(work, case):
     change, args, said = case
     change(work)
     check_refused(work, "ee-opt", args, said)
+
+
+REFUSED_FIRST = {
+    "a folder of something else": (put("out.ee/mine.txt", "keep"), [*OUT], "out.ee"),
+    "a file": (wrote("out.ee", "keep"), [*OUT], "out.ee"),
+    "a missing folder": (nothing, ["-o", "none/out.ee", "--quiet"], "none/out.ee"),
+    "text in a missing folder": (nothing, ["--emit=model", "-o", "none/m.mlir", "--quiet"], "none/m.mlir"),
+    "text over a folder": (lambda w: (w / "sub").mkdir(), ["--emit=model", "-o", "sub", "--quiet"], "sub"),
+}
+
+
+@cases(REFUSED_FIRST)
+def test_output_is_refused_before_anything_is_read(work, case):
+    """A model that cannot be read is not even looked at."""
+    change, args, said = case
+    change(work)
+    bytes_of(b"no model")(work)
+    check_refused(work, "ee-opt", ["model.onnx", *args], said)
 
 
 def test_a_failed_compile_keeps_the_old_artifact(work):
@@ -559,6 +590,8 @@ ARTIFACTS = {
     "tokenizer changed": (flip("tokenizer.json", 100), "tokenizer.json"),
     "tokenizer that is no JSON": (rehashed("tokenizer.json", "{"), "tokenizer.json"),
     "tokenizer of another kind": (rehashed("tokenizer.json", '{"model": {"type": "Unigram", "vocab": []}}'), "Unigram"),
+    "policy changed": (flip("policy.toml", 5), "policy.toml"),
+    "policy changed and readable": (lambda w: (w / "m.ee/policy.toml").write_text((w / "m.ee/policy.toml").read_text().replace("min_depth = 0", "min_depth = 1")), ["policy.toml", "hash"]),
     "policy gone": (gone("policy.toml"), "policy.toml"),
     "manifest gone": (gone("manifest.json"), "m.ee"),
     "manifest empty": (put("m.ee/manifest.json", ""), "manifest.json"),
@@ -644,9 +677,26 @@ def npy_header(text):
 
 
 RUN = ["run", "m.ee", "--input", "input_ids=@ids.npy"]
+SCRIPTED = [*RUN, "--input", "script=@script.npy", "--input", "enabled=@enabled.npy"]
+
+
+def masked(mask):
+    """A model that declares an attention mask, and a value for it."""
+    declare = manifest(lambda d: d["model"]["inputs"].append({"name": "mask", "role": "attention_mask"}))
+    return lambda w: (declare(w), np.save(w / "m.npy", np.array(mask)))
+
+
+MASKED = [*RUN, "--input", "mask=@m.npy"]
+
+
+def scripted(script, enabled):
+    return lambda w: (np.save(w / "script.npy", np.array(script)), np.save(w / "enabled.npy", np.array(enabled)))
+
+
 BAD_IDS = ["run", "m.ee", "--input", "input_ids=@bad.npy"]
 SERVE = {
-    "no subcommand": (nothing, [], ""),
+    "no subcommand": (nothing, [], ["generate", "run", "eval", "inspect", "bench"]),
+    "unknown subcommand": (nothing, ["paint"], ["paint", "generate", "run", "eval", "inspect", "bench"]),
     "unknown flag": (nothing, [*GENERATE, "--frobnicate"], "frobnicate"),
     "no prompt": (nothing, ["generate", "m.ee"], "-p"),
     "two kinds of prompt": (nothing, [*GENERATE, "-p", "x"], "-p"),
@@ -659,10 +709,17 @@ SERVE = {
     "ids beyond the vocabulary": (wrote("i.txt", "5 320\n"), ["generate", "m.ee", "--ids", "i.txt", "-n", "2"], "320"),
     "ids beyond 64 bits": (wrote("i.txt", "5 99999999999999999999\n"), ["generate", "m.ee", "--ids", "i.txt"], "i.txt:1"),
     "prompt too long": (wrote("i.txt", "5 " * 97), ["generate", "m.ee", "--ids", "i.txt", "-n", "1"], "96"),
-    "more tokens than positions": (nothing, [*GENERATE[:-1], "95"], "96"),
+    "more tokens than positions": (nothing, [*GENERATE[:-1], "95"], ["-n", "1 to 94", "96"]),
+    "tokens of a large number": (nothing, [*GENERATE[:-1], "9223372036854775807"], ["-n", "1 to 94"]),
     "tokens below zero": (nothing, [*GENERATE[:-1], "-1"], "-1"),
     "tokens of words": (nothing, [*GENERATE[:-1], "many"], "many"),
-    "tokens beyond 64 bits": (nothing, [*GENERATE[:-1], "99999999999999999999"], "-n"),
+    "tokens beyond 64 bits": (nothing, [*GENERATE[:-1], "99999999999999999999"], ["--tokens", "99999999999999999999"]),
+    "seed below zero": (nothing, [*GENERATE, "--seed", "-1"], ["--seed", "-1"]),
+    "seed beyond 64 bits": (nothing, [*GENERATE, "--seed", "18446744073709551616"], ["--seed", "18446744073709551616"]),
+    "shuffle below zero": (nothing, [*GENERATE, "--shuffle-pages", "-1"], "--shuffle-pages"),
+    "min depth beyond 64 bits": (nothing, [*GENERATE, "--min-depth", "99999999999999999999"], "--min-depth"),
+    "logit hash without JSON": (nothing, [*GENERATE, "--logit-hash"], ["--logit-hash", "--json"]),
+    "KV hash without JSON": (nothing, [*GENERATE, "--kv-hash"], ["--kv-hash", "--json"]),
     "unknown level": (nothing, [*GENERATE, "--cpu-level", "mmx"], "mmx"),
     "level that was not compiled": (nothing, [*GENERATE, "--cpu-level", "avx512"], "avx512"),
     "threads below zero": (nothing, [*GENERATE, "-t", "-1"], "-1"),
@@ -735,6 +792,11 @@ SERVE = {
     "enabled of another shape": (npy("e.npy", np.ones((1, 4), bool)), [*RUN, "--input", "enabled=@e.npy"], "enabled"),
     "enabled as integers": (npy("e.npy", np.ones((1, 3), np.int64)), [*RUN, "--input", "enabled=@e.npy"], "enabled"),
     "script array names no exit": (npy("s.npy", np.full((1, 3), 5)), [*RUN, "--input", "script=@s.npy"], "script"),
+    "script out of a row that is not enabled": (scripted([[0, 0, -2]], [[True, False, True]]), SCRIPTED, ["script", "enabled", "[0, 1]", "exit 0"]),
+    "attention mask with a zero": (masked([[1, 1, 0]]), MASKED, ['"mask"', "[0, 2]"]),
+    "attention mask of another shape": (masked([[1, 1, 1, 1]]), MASKED, ['"mask"', "(1, 4)"]),
+    "attention mask of floats": (masked([[1.0, 1.0, 1.0]]), MASKED, ['"mask"', "f8"]),
+    "attention mask that the model has not": (npy("mask.npy", np.ones((1, 3), np.int64)), [*RUN, "--input", "mask=@mask.npy"], ['"mask"', "input_ids"]),
     "unknown output": (nothing, [*RUN, "--output", "pixels=p.npy"], "pixels"),
     "output in a missing folder": (nothing, [*RUN, "--output", "logits=none/l.npy"], "none/l.npy"),
     "tolerance below zero": (nothing, [*RUN, "--expect", "logits=@ids.npy", "--rtol", "-1"], "--rtol"),
@@ -746,6 +808,9 @@ SERVE = {
     "eval with a window beyond the model": (nothing, ["eval", "m.ee", "--ids", "ids.txt", "-c", "97"], "96"),
     "bench without repeats": (nothing, ["bench", "m.ee", "-p", "8", "-n", "0", "-r", "0"], "-r"),
     "bench beyond the positions": (nothing, ["bench", "m.ee", "-p", "97", "-n", "0"], "96"),
+    "bench of nothing": (nothing, ["bench", "m.ee", "-p", "0", "-n", "0"], ["-p", "-n"]),
+    "bench seed below zero": (nothing, ["bench", "m.ee", "--seed", "-1"], "--seed"),
+    "bench beyond 64 bits": (nothing, ["bench", "m.ee", "-p", "8,99999999999999999999"], ["-p", "99999999999999999999"]),
     "bench in another format": (nothing, ["bench", "m.ee", "-o", "pdf"], "pdf"),
     "bench with a batch of 0": (nothing, ["bench", "m.ee", "-p", "8", "-n", "0", "-b", "0"], "-b"),
 }
@@ -764,6 +829,25 @@ def test_level_of_another_machine(base, work):
         pytest.skip("this machine runs every level")
     compile_model(work / "model.onnx", work / "wide.ee", "--cpu-levels=avx512")
     check_refused(work, "ee-run", ["generate", "wide.ee", "--ids", "ids.txt"], "avx512")
+
+
+def test_tokens_by_default_fit(work):
+    """96 positions, three of them taken: 94 tokens, of which the last needs none."""
+    (work / "i.txt").write_text("5 6 7\n")
+    out = json.loads(ok("ee-run", "generate", work / "m.ee", "--ids", work / "i.txt", "--eos", "none", "--json"))
+    assert len(out["ids"]) == 94
+
+
+def test_scripts_of_rows_that_may_not_leave(work):
+    """Full depth and "by criterion" are no exits."""
+    scripted([[0, -1, -2]], [[True, False, False]])(work)
+    ok("ee-run", "run", *[work / a if a == "m.ee" else a.replace("@", f"@{work}/") for a in SCRIPTED[1:]])
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64])
+def test_an_attention_mask_of_ones(work, dtype):
+    masked(np.ones((1, 3), dtype))(work)
+    ok("ee-run", "run", work / "m.ee", "--input", f"input_ids=@{work}/ids.npy", "--input", f"mask=@{work}/m.npy")
 
 
 def test_the_good_ones_work(work):

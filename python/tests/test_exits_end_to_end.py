@@ -186,7 +186,7 @@ def test_scripted_exits_equal_onnx_runtime(built, checkpoint, name, lowering, tm
     inputs = run_inputs(32)
     shape = inputs["input_ids"].shape
     inputs["script"] = np.random.default_rng(33).choice([*range(len(names)), -2], shape).astype(np.int64)
-    inputs["script"][~inputs["enabled"]] = -2  # a script is obeyed by rows that are not enabled, too
+    inputs["script"][~inputs["enabled"]] = -2  # such a row may not leave
     feeds = {n: np.where(inputs["script"] == i, np.inf, -np.inf).astype(np.float32) for i, n in enumerate(names)}
     want = oracle.run(inputs["input_ids"], enabled=inputs["enabled"], **feeds)
     logits, depth = run_arrays(artifacts[name, lowering], tmp_path, inputs, *LEVEL)

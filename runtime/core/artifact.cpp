@@ -178,6 +178,11 @@ Expected<void> Artifact::load(const ArtifactOptions &options) {
     return level.takeFailure();
   if (auto mapped = mapWeights(); !mapped)
     return mapped;
+  // Small files that decide what comes out.
+  for (std::optional<size_t> text : {contents.tokenizer, contents.policy})
+    if (text)
+      if (auto same = verifyFile(*text); !same)
+        return same;
   return loadCode(*level);
 }
 

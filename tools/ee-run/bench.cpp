@@ -141,6 +141,13 @@ int bench(BenchFlags flags) {
   for (int64_t generate : flags.generates)
     if (generate == 1)
       throw CommandError("-n has 1, accepted are 0 (none) and 2 and more");
+  auto none = [](const std::vector<int64_t> &values) {
+    return std::all_of(values.begin(), values.end(),
+                       [](int64_t value) { return value == 0; });
+  };
+  if (none(flags.prompts) && none(flags.generates))
+    throw CommandError("-p and -n are 0, so there is nothing to measure: 1 and "
+                       "more are accepted for -p, 2 and more for -n");
   checkList("-b", flags.batches, 1, 4096);
   checkList("-t", flags.threads, 1, 1024);
   checkList("-r", {flags.repeats}, 1, 1000);

@@ -73,11 +73,9 @@ static ee::Artifact openLoaded(const ModelFlags &flags) {
 
 Model::Model(const ModelFlags &flags) : artifact(openLoaded(flags)) {
   const ee::Manifest &m = artifact.manifest();
-  if (m.tokenizer) {
-    need(artifact.verifyFile(*m.tokenizer));
+  if (m.tokenizer)
     tokenizer =
         need(ee::Tokenizer::load(need(artifact.openFile(*m.tokenizer))));
-  }
   if (m.kind != ee::ArtifactKind::Decoder)
     return;
   policy = ee::defaultPolicy(m);

@@ -73,7 +73,7 @@ ee::Request makeRequest(const GenerateFlags &flags, const Model &model,
                         const Prompt &prompt) {
   ee::Request request;
   request.prompt = prompt.ids;
-  request.maxNewTokens = flags.count;
+  request.maxNewTokens = *flags.count;
   request.sampler.temperature = float(flags.temperature);
   request.sampler.top_p = float(flags.topP);
   request.sampler.min_p = float(flags.minP);
@@ -150,14 +150,33 @@ void serve(ee::Session &session, const std::vector<ee::Ticket> &tickets,
     progress("");
 }
 
-int generate(const GenerateFlags &flags) {
-  if (flags.count < 1)
-    throw CommandError("-n is " + std::to_string(flags.count) +
-                       ", accepted are 1 and more");
+/// How many tokens to generate behind a prompt of `longest`: what -n says,
+/// which must fit, or the default cut to what fits.
+int64_t countOf(const GenerateFlags &flags, int64_t longest,
+                int64_t positions) {
+  if (longest > positions)
+    throw CommandError("a prompt has " + std::to_string(longest) +
+                       " tokens, the model has " + std::to_string(positions) +
+                       " positions");
+  // The last token is returned, not fed.
+  int64_t room = positions - longest + 1;
+  if (!flags.count)
+    return std::min(defaultCount, room);
+  if (*flags.count < 1 || *flags.count > room)
+    throw CommandError(
+        "-n is " + std::to_string(*flags.count) + ", accepted are 1 to " +
+        std::to_string(room) + ": the model has " + std::to_string(positions) +
+        " positions, the longest prompt " + std::to_string(longest));
+  return *flags.count;
+}
+
+int generate(GenerateFlags flags) {
   if (flags.preemptEvery < 0)
     throw CommandError("--preempt-every must be 0 (off) or more");
-  if (flags.kvHash && !flags.json)
-    throw CommandError("--kv-hash needs --json");
+  for (auto [name, given] : {std::pair("--kv-hash", flags.kvHash),
+                             std::pair("--logit-hash", flags.logitHash)})
+    if (given && !flags.json)
+      throw CommandError(std::string(name) + " needs --json");
   if (!flags.traceFile.empty())
     checkWritable(flags.traceFile);
   catchInterrupt();
@@ -168,12 +187,9 @@ int generate(const GenerateFlags &flags) {
   int64_t longest = 0;
   for (const Prompt &prompt : prompts)
     longest = std::max(longest, int64_t(prompt.ids.size()));
-  if (flags.count > m.model.maxPosition)
-    throw CommandError("-n is " + std::to_string(flags.count) +
-                       ", the model has " +
-                       std::to_string(m.model.maxPosition) + " positions");
+  flags.count = countOf(flags, longest, m.model.maxPosition);
   ee::SessionOptions options = model.session(
-      flags.model, longest + flags.count - 1, int64_t(prompts.size()));
+      flags.model, longest + *flags.count - 1, int64_t(prompts.size()));
   if (flags.kvHash) {
     options.completeKv = true;
     options.maxSequences =
@@ -254,8 +270,9 @@ void addGenerate(CLI::App &app, int &exitCode) {
                       "empty lines are skipped");
   command->add_option("--ids", flags->idsFile,
                       "File with a list of token ids per line");
-  command->add_option("-n,--tokens", flags->count, "Most tokens to generate")
-      ->capture_default_str();
+  command->add_option("-n,--tokens", flags->count,
+                      "Most tokens to generate (default: 128, or what the "
+                      "model's positions leave behind the longest prompt)");
   command
       ->add_option("--temp", flags->temperature,
                    "Temperature; 0 takes the likeliest token")

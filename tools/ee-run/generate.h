@@ -7,11 +7,14 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+/// Tokens to generate when nobody says how many.
+inline constexpr int64_t defaultCount = 128;
+
 struct GenerateFlags {
   ModelFlags model;
   std::vector<std::string> prompts;
   std::string promptsFile, idsFile, scriptFile, forceFile, traceFile, eos;
-  int64_t count = 128;
+  std::optional<int64_t> count; ///< none: `defaultCount`, or what fits
   double temperature = 0, topP = 1, minP = 0;
   int64_t topK = 0;
   uint64_t seed = 0;
@@ -56,6 +59,7 @@ private:
   const Model &model;
   std::optional<ee::StreamDecoder> decoder;
   bool color;
+  char lastByte = 0; ///< of what was written
   int32_t lastDepth = 0;
 };
 

@@ -111,6 +111,7 @@ void TokenPrinter::write(const std::string &text, int32_t depth) {
   if (color)
     std::fputs(code(depth).c_str(), stdout);
   std::fwrite(text.data(), 1, text.size(), stdout);
+  lastByte = text.back();
   if (color)
     std::fputs("\033[0m", stdout);
   std::fflush(stdout);
@@ -127,7 +128,8 @@ void TokenPrinter::token(int32_t id, int32_t depth) {
 void TokenPrinter::end() {
   if (decoder)
     write(decoder->flush(), lastDepth);
-  std::fputc('\n', stdout);
+  if (lastByte != '\n')
+    std::fputc('\n', stdout);
   std::fflush(stdout);
 }
 

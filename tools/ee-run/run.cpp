@@ -86,24 +86,54 @@ template <typename T> T *typed(NpyArray &array) {
   return reinterpret_cast<T *>(array.bytes.data());
 }
 
+/// Decoders run whole sequences: a mask may say that every row counts, no more.
+void refuseMask(const std::string &name, const NpyArray &mask) {
+  for (int64_t i = 0; i < mask.elements(); ++i)
+    if (npyNumber(mask, i) != 1)
+      throw CommandError(
+          "input " + ee::inQuotes(name) + " is not 1 at [" +
+          std::to_string(i / mask.shape[1]) + ", " +
+          std::to_string(i % mask.shape[1]) +
+          "]: a decoder runs whole sequences, so sequences of other lengths "
+          "are runs of their own");
+}
+
+/// A row leaves where a script sends it only when it may leave at all.
+void refuseScripted(bool enabled, double exit, int64_t sequence, int64_t step) {
+  if (!enabled && exit >= 0)
+    throw CommandError("input \"script\" sends row [" +
+                       std::to_string(sequence) + ", " + std::to_string(step) +
+                       "] out at exit " + std::to_string(int64_t(exit)) +
+                       ", but \"enabled\" is false there: -1 and -2 are "
+                       "accepted");
+}
+
 std::map<std::string, NpyArray>
 runDecoder(const Model &model, const RunFlags &flags,
            std::map<std::string, NpyArray> inputs) {
   const ee::Manifest &m = model.artifact.manifest();
-  std::string idsName = "input_ids";
+  std::string idsName = "input_ids", maskName;
   for (const ee::ModelInput &input : m.model.inputs)
     if (input.role == ee::InputRole::InputIds)
       idsName = input.name;
+    else if (input.role == ee::InputRole::AttentionMask)
+      maskName = input.name;
   for (auto &[name, array] : inputs) {
-    if (name != idsName && name != "enabled" && name != "script")
-      throw CommandError("no input " + ee::inQuotes(name) + ", accepted are " +
-                         ee::inQuotes(idsName) +
-                         ", \"enabled\" and \"script\"");
-    bool isBool = array.dtype == "b1";
-    if (name == "enabled" ? !isBool : array.dtype[0] != 'i')
+    bool isMask = !maskName.empty() && name == maskName;
+    if (name != idsName && name != "enabled" && name != "script" && !isMask)
+      throw CommandError(
+          "no input " + ee::inQuotes(name) + ", accepted are " +
+          ee::inQuotes(idsName) + ", \"enabled\" and \"script\"" +
+          (maskName.empty() ? "" : ", and ones as " + ee::inQuotes(maskName)));
+    bool isBool = array.dtype == "b1", isInteger = array.dtype[0] == 'i';
+    if (isMask              ? !isBool && !isInteger
+        : name == "enabled" ? !isBool
+                            : !isInteger)
       throw CommandError("input " + ee::inQuotes(name) + " has dtype " +
                          array.dtype + ", accepted is " +
-                         (name == "enabled" ? "bool" : "a signed integer"));
+                         (isMask              ? "bool or a signed integer"
+                          : name == "enabled" ? "bool"
+                                              : "a signed integer"));
     if (array.shape.size() != 2)
       throw CommandError("input " + ee::inQuotes(name) + " has shape " +
                          shapeText(array.shape) +
@@ -121,6 +151,8 @@ runDecoder(const Model &model, const RunFlags &flags,
                          " has " + shapeText(ids.shape));
   if (batch == 0 || steps == 0)
     throw CommandError("input " + ee::inQuotes(idsName) + " is empty");
+  if (inputs.count(maskName))
+    refuseMask(maskName, inputs[maskName]);
   int64_t bytes;
   if (__builtin_mul_overflow(batch * steps, vocab * 4, &bytes) ||
       bytes > (int64_t(64) << 30))
@@ -153,6 +185,7 @@ runDecoder(const Model &model, const RunFlags &flags,
         double exit = npyNumber(inputs["script"], i);
         if (std::fabs(exit) > 1e6)
           throw CommandError("input \"script\" has a value out of range");
+        refuseScripted(enabled, exit, b, i - b * steps);
         request.promptScript.push_back(int32_t(exit));
       }
     }
@@ -239,8 +272,10 @@ void addRun(CLI::App &app, int &exitCode) {
   auto *command = app.add_subcommand(
       "run", "Run a model on arrays. Decoders take input_ids [b,s], and "
              "optionally enabled [b,s] (which rows may leave; default all) and "
-             "script [b,s] (exit index, -1 by criterion, -2 full); they give "
-             "logits [b,s,v] and exit_depth [b,s].");
+             "script [b,s] (exit index, -1 by criterion, -2 full; an exit "
+             "where enabled is false is an error); they give logits [b,s,v] "
+             "and exit_depth [b,s]. Their attention mask may be given, but "
+             "only as ones.");
   auto flags = std::make_shared<RunFlags>();
   flags->model.add(*command);
   command->add_option("--input", flags->inputs, "NAME=@FILE.npy; repeatable")
