@@ -12,7 +12,8 @@ namespace adaptive {
 /// Width of rows `tensor<?xD>`, or -1 when the type is no row type.
 inline int64_t rowWidth(mlir::Type type) {
   auto rows = llvm::dyn_cast<mlir::RankedTensorType>(type);
-  if (!rows || rows.getRank() != 2 || !rows.isDynamicDim(0) || rows.isDynamicDim(1))
+  if (!rows || rows.getRank() != 2 || !rows.isDynamicDim(0) ||
+      rows.isDynamicDim(1))
     return -1;
   return rows.getDimSize(1);
 }
@@ -26,7 +27,8 @@ inline bool isRowScalar(mlir::Type type) {
 /// Extents of a static tensor, empty when it is not static.
 inline llvm::ArrayRef<int64_t> staticShape(mlir::Type type) {
   auto tensor = llvm::dyn_cast<mlir::RankedTensorType>(type);
-  return tensor && tensor.hasStaticShape() ? tensor.getShape() : llvm::ArrayRef<int64_t>();
+  return tensor && tensor.hasStaticShape() ? tensor.getShape()
+                                           : llvm::ArrayRef<int64_t>();
 }
 
 } // namespace adaptive

@@ -59,7 +59,8 @@ void adaptive::registerAdaptivePipelines() {
       "model to stages: exits, KV levels, weight formats, depth program",
       [](OpPassManager &pm, StringRef text,
          function_ref<LogicalResult(const Twine &)> error) -> LogicalResult {
-        std::unique_ptr<PlanOptions> options = PlanOptions::createFromString(text);
+        std::unique_ptr<PlanOptions> options =
+            PlanOptions::createFromString(text);
         if (!options)
           return error("options of adaptive-plan cannot be read: " + text);
         std::string messages;

@@ -27,8 +27,8 @@ struct ArtifactContents {
   std::function<void(llvm::StringRef what, int64_t done, int64_t all)> progress;
 };
 
-/// Fails where `writeArtifact` would refuse `path`: something else stands there,
-/// or its folder is missing or not writable. Changes nothing.
+/// Fails where `writeArtifact` would refuse `path`: something else stands
+/// there, or its folder is missing or not writable. Changes nothing.
 ee::Expected<void> checkArtifactPath(llvm::StringRef path);
 
 /// Writes the artifact folder `path` under a temporary name and renames it. An

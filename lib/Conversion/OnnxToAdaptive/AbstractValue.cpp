@@ -10,11 +10,13 @@ using namespace adaptive::raising;
 
 ArrayRef<int64_t> WeightRef::storedShape() const {
   if (op)
-    return cast<RankedTensorType>(const_cast<WeightOp &>(op).getType()).getShape();
+    return cast<RankedTensorType>(const_cast<WeightOp &>(op).getType())
+        .getShape();
   return value.getType().getShape();
 }
 
-PositionTable adaptive::raising::angleTable(unsigned positionAxis, unsigned columnAxis,
+PositionTable adaptive::raising::angleTable(unsigned positionAxis,
+                                            unsigned columnAxis,
                                             ArrayRef<double> frequencies) {
   PositionTable table{positionAxis, columnAxis, {}};
   for (double frequency : frequencies) {
@@ -28,17 +30,20 @@ PositionTable adaptive::raising::angleTable(unsigned positionAxis, unsigned colu
 
 std::optional<double> adaptive::raising::uniformValue(const Abstract &value) {
   if (auto *region = std::get_if<MaskValue>(&value))
-    return region->isUniform() ? std::optional<double>(region->values[0]) : std::nullopt;
+    return region->isUniform() ? std::optional<double>(region->values[0])
+                               : std::nullopt;
   if (auto *index = std::get_if<AffineIndex>(&value)) {
     auto base = index->base.constant();
-    if (base && llvm::all_of(index->coefficients, [](int64_t c) { return c == 0; }))
+    if (base &&
+        llvm::all_of(index->coefficients, [](int64_t c) { return c == 0; }))
       return double(*base);
   }
   return std::nullopt;
 }
 
 bool adaptive::raising::hasRole(const Axis &axis, Factor::Role role) {
-  return llvm::any_of(axis, [&](const Factor &factor) { return factor.role == role; });
+  return llvm::any_of(
+      axis, [&](const Factor &factor) { return factor.role == role; });
 }
 
 /// Appends a factor, merged with the one before it if both run over the same
@@ -46,7 +51,8 @@ bool adaptive::raising::hasRole(const Axis &axis, Factor::Role role) {
 static void append(Axis &axis, const Factor &factor) {
   if (factor.size.isConstant(1))
     return;
-  if (!axis.empty() && factor.role == Factor::Feature && axis.back().role == Factor::Feature) {
+  if (!axis.empty() && factor.role == Factor::Feature &&
+      axis.back().role == Factor::Feature) {
     auto outer = axis.back().size.constant(), inner = factor.size.constant();
     if (outer && inner && axis.back().stride == factor.stride * *inner) {
       axis.back() = {Factor::Feature, SymExpr(*outer * *inner), factor.stride};
@@ -56,7 +62,8 @@ static void append(Axis &axis, const Factor &factor) {
   axis.push_back(factor);
 }
 
-std::optional<Axes> adaptive::raising::reshapeAxes(const Axes &axes, const Shape &target,
+std::optional<Axes> adaptive::raising::reshapeAxes(const Axes &axes,
+                                                   const Shape &target,
                                                    const Symbols &symbols) {
   Axis rest;
   for (const Axis &axis : axes)
@@ -79,7 +86,8 @@ std::optional<Axes> adaptive::raising::reshapeAxes(const Axes &axes, const Shape
         continue;
       }
       auto whole = size.constant(), part = need.constant();
-      if (!whole || !part || *part <= 0 || *whole % *part != 0 || factor.role != Factor::Feature)
+      if (!whole || !part || *part <= 0 || *whole % *part != 0 ||
+          factor.role != Factor::Feature)
         return std::nullopt;
       int64_t inner = *whole / *part;
       append(axis, {Factor::Feature, SymExpr(*part), factor.stride * inner});

@@ -43,7 +43,8 @@ struct RowsView {
   std::optional<unsigned> past;
 
   bool sameRows(const RowsView &other) const {
-    return rows == other.rows && axes == other.axes && scale == other.scale && past == other.past;
+    return rows == other.rows && axes == other.axes && scale == other.scale &&
+           past == other.past;
   }
 };
 
@@ -70,7 +71,9 @@ struct MaskValue {
   int queryAxis = -1, keyAxis = -1;
   std::array<double, 3> values;
 
-  static MaskValue uniform(double value) { return {-1, -1, {value, value, value}}; }
+  static MaskValue uniform(double value) {
+    return {-1, -1, {value, value, value}};
+  }
   bool isUniform() const { return keyAxis < 0; }
 };
 
@@ -85,7 +88,8 @@ struct WeightRef {
 
   llvm::ArrayRef<int64_t> storedShape() const;
   bool operator==(const WeightRef &other) const {
-    return op == other.op && value == other.value && transposed == other.transposed;
+    return op == other.op && value == other.value &&
+           transposed == other.transposed;
   }
 };
 
@@ -99,8 +103,8 @@ struct Column {
   double factor = 1;
 
   bool sameFunction(const Column &other) const {
-    return kind == other.kind && frequency == other.frequency && index == other.index &&
-           (kind != Stored || table == other.table);
+    return kind == other.kind && frequency == other.frequency &&
+           index == other.index && (kind != Stored || table == other.table);
   }
 };
 /// A tensor whose element is a function of the position (along `positionAxis`)
@@ -179,9 +183,10 @@ struct Unknown {
   bool root = false;
 };
 
-using Abstract = std::variant<Unknown, Absent, Known, RowsView, TokenIds, CacheInput, AffineIndex,
-                              MaskValue, WeightRef, PositionTable, HeadMix, Square, Centered,
-                              RowStat, Normalized, Scores, IndexTuple, RowFlag>;
+using Abstract = std::variant<Unknown, Absent, Known, RowsView, TokenIds,
+                              CacheInput, AffineIndex, MaskValue, WeightRef,
+                              PositionTable, HeadMix, Square, Centered, RowStat,
+                              Normalized, Scores, IndexTuple, RowFlag>;
 
 /// The number everywhere, if it is the same everywhere and no symbol.
 std::optional<double> uniformValue(const Abstract &value);
@@ -190,7 +195,8 @@ std::optional<double> uniformValue(const Abstract &value);
 
 /// The view's dimensions as `target`: factors are regrouped in order and split
 /// where needed. nullopt when they do not fit.
-std::optional<Axes> reshapeAxes(const Axes &axes, const Shape &target, const Symbols &symbols);
+std::optional<Axes> reshapeAxes(const Axes &axes, const Shape &target,
+                                const Symbols &symbols);
 
 bool hasRole(const Axis &axis, Factor::Role role);
 

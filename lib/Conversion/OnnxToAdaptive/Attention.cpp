@@ -15,13 +15,14 @@ using namespace adaptive::raising;
 static constexpr double kMasked = -1e4;
 
 /// Applies an additive mask; the text says why it cannot be.
-std::optional<std::string> Raiser::applyMask(Scores &scores, const MaskValue &mask,
-                                             size_t rank) const {
+std::optional<std::string>
+Raiser::applyMask(Scores &scores, const MaskValue &mask, size_t rank) const {
   if (scores.stage != Scores::Raw)
     return "masks probabilities";
   if (mask.isUniform())
-    return mask.values[0] == 0 ? std::nullopt
-                               : std::optional<std::string>("adds a number to all scores");
+    return mask.values[0] == 0
+               ? std::nullopt
+               : std::optional<std::string>("adds a number to all scores");
   if (mask.queryAxis != int(rank) - 2 || mask.keyAxis != int(rank) - 1)
     return "its mask does not lie over queries and keys";
   // Without a past no distance falls in the middle.
@@ -52,7 +53,8 @@ std::optional<Abstract> Raiser::scoreArithmetic(NodeOp node) {
   if (!side)
     return std::nullopt;
   Scores scores = *inputAs<Scores>(node, *side);
-  if (name == "Identity" || name == "Cast" || name == "CastLike" || name == "Dropout")
+  if (name == "Identity" || name == "Cast" || name == "CastLike" ||
+      name == "Dropout")
     return scores;
   if (name == "IsNaN" && scores.stage == Scores::Probabilities) {
     scores.stage = Scores::IsNaN;
@@ -83,19 +85,22 @@ std::optional<Abstract> Raiser::scoreArithmetic(NodeOp node) {
         zero->values[0] == 0 && *side == 2)
       return scores;
     auto condition = region(0), fill = region(*side == 2 ? 1 : 2);
-    if (condition && fill && fill->isUniform() && fill->values[0] <= kMasked && *side != 0) {
+    if (condition && fill && fill->isUniform() && fill->values[0] <= kMasked &&
+        *side != 0) {
       if (*side == 2) // where(hidden, -inf, scores)
         for (double &value : condition->values)
           value = value == 0;
       return masked(additive(*condition));
     }
-    return failUnlessBlamed(node, "selects between scores and something that is no mask");
+    return failUnlessBlamed(
+        node, "selects between scores and something that is no mask");
   }
   if (node.getInputs().size() == 2) {
     auto other = region(1 - *side);
     if (!other)
-      return failUnlessBlamed(node, "combines attention scores with a mask that is not proven "
-                                    "causal");
+      return failUnlessBlamed(
+          node, "combines attention scores with a mask that is not proven "
+                "causal");
     if (other->isUniform() && scores.stage == Scores::Raw &&
         (name == "Mul" || (name == "Div" && *side == 0))) {
       scores.scale *= name == "Mul" ? other->values[0] : 1 / other->values[0];
@@ -104,18 +109,21 @@ std::optional<Abstract> Raiser::scoreArithmetic(NodeOp node) {
     if (name == "Add")
       return masked(*other);
   }
-  return failUnlessBlamed(node, "no rule for this operator on attention scores");
+  return failUnlessBlamed(node,
+                          "no rule for this operator on attention scores");
 }
 
 Abstract Raiser::softmax(NodeOp node) {
   auto *scores = inputAs<Scores>(node, 0);
   size_t rank = shapes.rank(node.getResult(0));
   if (!scores || scores->stage != Scores::Raw)
-    return failUnlessBlamed(node, "softmax of values that are no attention scores");
+    return failUnlessBlamed(node,
+                            "softmax of values that are no attention scores");
   if (normalAxis(intAttr(node, "axis", -1), rank) != rank - 1)
     return fail("softmax does not run over the keys");
   if (!scores->causal)
-    return fail("attention is not causal: no mask hides the positions after the query");
+    return fail(
+        "attention is not causal: no mask hides the positions after the query");
   Scores result = *scores;
   result.stage = Scores::Probabilities;
   return result;
@@ -173,7 +181,8 @@ static std::optional<Heads> readHeads(const Axis &factors, int64_t headDim) {
   return result;
 }
 
-Abstract Raiser::attend(const Scores &scores, const RowsView &value, const Axes &resultAxes) {
+Abstract Raiser::attend(const Scores &scores, const RowsView &value,
+                        const Axes &resultAxes) {
   const RowsView &query = scores.query, &key = scores.key;
   size_t rank = query.axes.size();
   auto headDim = contiguousWidth(query.axes[rank - 1]);
@@ -184,7 +193,8 @@ Abstract Raiser::attend(const Scores &scores, const RowsView &value, const Axes 
       contiguousWidth(value.axes[rank - 1]) != *headDim)
     return fail("heads of query, key and value differ in size");
   auto onRows = [&](const RowsView &view) {
-    return view.axes[rank - 2].size() == 1 && view.axes[rank - 2][0].role == Factor::Row;
+    return view.axes[rank - 2].size() == 1 &&
+           view.axes[rank - 2][0].role == Factor::Row;
   };
   if (!onRows(query) || !onRows(key) || !onRows(value))
     return fail("attention does not run over the sequence");
@@ -195,14 +205,16 @@ Abstract Raiser::attend(const Scores &scores, const RowsView &value, const Axes 
   auto valueHeads = readHeads(headFactors(value.axes, &query.axes), *headDim);
   if (!keyHeads || !valueHeads || keyHeads->kvHeads != valueHeads->kvHeads ||
       keyHeads->kvHeads * keyHeads->repeats * *headDim != width ||
-      keyHeads->kvHeads * *headDim != kvWidth || value.rows.getType() != key.rows.getType())
+      keyHeads->kvHeads * *headDim != kvWidth ||
+      value.rows.getType() != key.rows.getType())
     return fail("key and value heads do not lie side by side in a row, or are "
                 "not repeated head "
                 "by head");
   bool cached = key.past.has_value();
   if (cached != value.past.has_value() || cached == past.isConstant(0))
-    return fail(cached ? "only one of key and value comes from a cache"
-                       : "attention leaves out the KV cache that other layers have");
+    return fail(
+        cached ? "only one of key and value comes from a cache"
+               : "attention leaves out the KV cache that other layers have");
   double scale = scores.scale * query.scale * key.scale;
   if (!(scale > 0) || std::isinf(scale))
     return fail("the scale of the scores must be positive and finite");
@@ -217,14 +229,15 @@ Abstract Raiser::attend(const Scores &scores, const RowsView &value, const Axes 
   Value kv = KVAppendOp::create(builder, loc, type, key.rows, values);
   appended[key.rows] = kv;
   appended[values] = kv;
-  Value result = AttendOp::create(builder, loc, queryRows.getType(), queryRows, kv,
-                                  keyHeads->kvHeads * keyHeads->repeats, llvm::APFloat(scale));
+  Value result = AttendOp::create(builder, loc, queryRows.getType(), queryRows,
+                                  kv, keyHeads->kvHeads * keyHeads->repeats,
+                                  llvm::APFloat(scale));
   return RowsView{result, resultAxes, 1, std::nullopt};
 }
 
 /// Dimensions (batch, heads, rows, head elements) of an attention result.
-static Axes attentionAxes(const SymExpr &batch, const SymExpr &sequence, int64_t heads,
-                          int64_t headDim) {
+static Axes attentionAxes(const SymExpr &batch, const SymExpr &sequence,
+                          int64_t heads, int64_t headDim) {
   Axes axes(4);
   if (!batch.isConstant(1))
     axes[0].push_back({Factor::Batch, batch, 0});
@@ -241,13 +254,16 @@ std::optional<Abstract> Raiser::attentionMatmul(NodeOp node) {
   if (auto *scores = inputAs<Scores>(node, 0)) {
     auto value = rows(input(node, 1));
     if (!value || scores->stage != Scores::Probabilities)
-      return failUnlessBlamed(node, "multiplies attention scores with something else than values");
+      return failUnlessBlamed(
+          node, "multiplies attention scores with something else than values");
     auto headDim = contiguousWidth(scores->query.axes.back());
-    int64_t width = cast<RankedTensorType>(scores->query.rows.getType()).getDimSize(1);
+    int64_t width =
+        cast<RankedTensorType>(scores->query.rows.getType()).getDimSize(1);
     if (!headDim || width % *headDim)
       return fail("query heads do not lie side by side in a row");
-    auto axes = reshapeAxes(attentionAxes(batch, sequence, width / *headDim, *headDim), shape,
-                            shapes.symbols);
+    auto axes =
+        reshapeAxes(attentionAxes(batch, sequence, width / *headDim, *headDim),
+                    shape, shapes.symbols);
     if (!axes)
       return fail("the result is not [batch, heads, sequence, head elements]");
     // Scores may have been reshaped since: bring the value to the query's
@@ -260,7 +276,8 @@ std::optional<Abstract> Raiser::attentionMatmul(NodeOp node) {
   if (!query || !key)
     return std::nullopt;
   size_t rank = key->axes.size();
-  if (rank < 3 || query->axes.size() != rank || !hasRole(key->axes[rank - 1], Factor::Row) ||
+  if (rank < 3 || query->axes.size() != rank ||
+      !hasRole(key->axes[rank - 1], Factor::Row) ||
       !hasRole(query->axes[rank - 2], Factor::Row) || query->past)
     return fail("multiplies rows with rows, but not as queries with keys");
   std::swap(key->axes[rank - 1], key->axes[rank - 2]);
@@ -272,23 +289,27 @@ void Raiser::attention(NodeOp node, Results results) {
   if (node.getInputs().size() < 3)
     return give(fail("it takes query, key and value"));
   SmallVector<RowsView, 3> views;
-  int64_t heads[] = {intAttr(node, "q_num_heads", 0), intAttr(node, "kv_num_heads", 0),
+  int64_t heads[] = {intAttr(node, "q_num_heads", 0),
+                     intAttr(node, "kv_num_heads", 0),
                      intAttr(node, "kv_num_heads", 0)};
   bool isFlat = false;
   for (unsigned i = 0; i < 3; ++i) {
     auto view = rows(input(node, i));
     if (!view)
-      return give(failUnlessBlamed(node, "query, key or value is no view of rows"));
+      return give(
+          failUnlessBlamed(node, "query, key or value is no view of rows"));
     if (view->axes.size() == 3) {
       // (batch, sequence, heads * head elements) -> (batch, heads, sequence,
       // head elements)
       const Shape &shape = shapes.shape(node.getInputs()[i]);
       auto width = shape[2].constant();
       if (!width || heads[i] <= 0 || *width % heads[i])
-        return give(fail("q_num_heads or kv_num_heads does not divide the row"));
-      auto axes = reshapeAxes(view->axes,
-                              {shape[0], shape[1], SymExpr(heads[i]), SymExpr(*width / heads[i])},
-                              shapes.symbols);
+        return give(
+            fail("q_num_heads or kv_num_heads does not divide the row"));
+      auto axes = reshapeAxes(
+          view->axes,
+          {shape[0], shape[1], SymExpr(heads[i]), SymExpr(*width / heads[i])},
+          shapes.symbols);
       if (!axes)
         return give(fail("heads do not lie side by side in a row"));
       std::swap((*axes)[1], (*axes)[2]);
@@ -304,7 +325,8 @@ void Raiser::attention(NodeOp node, Results results) {
       continue;
     auto *cache = inputAs<CacheInput>(node, 3 + i);
     if (!cache || views[i].past || views[i].axes[2].size() != 1)
-      return give(failUnlessBlamed(node, "its past keys or values are no input of the graph"));
+      return give(failUnlessBlamed(
+          node, "its past keys or values are no input of the graph"));
     views[i].past = cache->argument;
     views[i].axes[2][0].size = past + sequence;
   }
@@ -316,13 +338,15 @@ void Raiser::attention(NodeOp node, Results results) {
   int64_t width = cast<RankedTensorType>(views[0].rows.getType()).getDimSize(1);
   if (!headDim || width % *headDim)
     return give(fail("query heads do not lie side by side in a row"));
-  Scores scores{views[0], views[1], floatAttr(node, "scale", 1 / std::sqrt(double(*headDim)))};
+  Scores scores{views[0], views[1],
+                floatAttr(node, "scale", 1 / std::sqrt(double(*headDim)))};
   // Query heads share key heads in order: the key is repeated for each group.
   auto groups = [&](RowsView &view) {
     int64_t stored = cast<RankedTensorType>(view.rows.getType()).getDimSize(1);
     int64_t repeats = stored > 0 ? width / stored : 1;
-    bool plain =
-        readHeads(headFactors(view.axes, nullptr), *headDim).value_or(Heads()).repeats == 1;
+    bool plain = readHeads(headFactors(view.axes, nullptr), *headDim)
+                     .value_or(Heads())
+                     .repeats == 1;
     if (plain && repeats > 1)
       view.axes[1].push_back({Factor::Feature, SymExpr(repeats), 0});
   };
@@ -335,13 +359,15 @@ void Raiser::attention(NodeOp node, Results results) {
       return give(failUnlessBlamed(node, "its mask is not proven causal"));
     Value operand = node.getInputs()[3];
     bool isTruth = getElementTypeOrSelf(operand.getType()).isInteger(1);
-    if (auto reason = applyMask(scores, isTruth ? additive(*mask) : *mask, shapes.rank(operand)))
+    if (auto reason = applyMask(scores, isTruth ? additive(*mask) : *mask,
+                                shapes.rank(operand)))
       return give(fail(*reason));
   }
   if (intAttr(node, "is_causal", 0)) {
     // The operator counts from the start of its own key operand.
     if (views[1].past && !hasInput(node, 4))
-      return give(fail("is_causal with a cache that is not its past_key operand"));
+      return give(
+          fail("is_causal with a cache that is not its past_key operand"));
     scores.causal = true;
   }
   if (!scores.causal)
@@ -350,9 +376,11 @@ void Raiser::attention(NodeOp node, Results results) {
   Axes axes = attentionAxes(batch, sequence, width / *headDim, *headDim);
   if (isFlat) {
     std::swap(axes[1], axes[2]);
-    auto flat = reshapeAxes(axes, {batch, sequence, SymExpr(width)}, shapes.symbols);
+    auto flat =
+        reshapeAxes(axes, {batch, sequence, SymExpr(width)}, shapes.symbols);
     if (!flat)
-      return give(fail("the result is not [batch, sequence, heads * head elements]"));
+      return give(
+          fail("the result is not [batch, sequence, heads * head elements]"));
     axes = *flat;
   }
   results[0] = attend(scores, value, axes);

@@ -26,25 +26,30 @@ static Value emitGelu(OpBuilder &b, Location loc, Value x, bool isTanh) {
   if (isTanh) {
     Value square = arith::MulFOp::create(b, loc, x, x);
     Value cube = arith::MulFOp::create(b, loc, square, x);
-    Value sum =
-        arith::AddFOp::create(b, loc, x, arith::MulFOp::create(b, loc, constant(0.044715), cube));
-    inner = math::TanhOp::create(b, loc,
-                                 arith::MulFOp::create(b, loc, constant(std::sqrt(2 / M_PI)), sum));
+    Value sum = arith::AddFOp::create(
+        b, loc, x, arith::MulFOp::create(b, loc, constant(0.044715), cube));
+    inner = math::TanhOp::create(
+        b, loc,
+        arith::MulFOp::create(b, loc, constant(std::sqrt(2 / M_PI)), sum));
   } else {
-    inner = math::ErfOp::create(b, loc, arith::MulFOp::create(b, loc, x, constant(std::sqrt(0.5))));
+    inner = math::ErfOp::create(
+        b, loc, arith::MulFOp::create(b, loc, x, constant(std::sqrt(0.5))));
   }
   Value half = arith::MulFOp::create(b, loc, constant(0.5), x);
-  return arith::MulFOp::create(b, loc, half, arith::AddFOp::create(b, loc, inner, constant(1)));
+  return arith::MulFOp::create(
+      b, loc, half, arith::AddFOp::create(b, loc, inner, constant(1)));
 }
 
 static Value emitSigmoid(OpBuilder &b, Location loc, Value x) {
   Value power = math::ExpOp::create(b, loc, arith::NegFOp::create(b, loc, x));
   Value one = constantF32(b, loc, 1);
-  return arith::DivFOp::create(b, loc, one, arith::AddFOp::create(b, loc, one, power));
+  return arith::DivFOp::create(b, loc, one,
+                               arith::AddFOp::create(b, loc, one, power));
 }
 
 /// The scalar form of an ONNX operator; null if it has none here.
-static Value emitScalar(OpBuilder &b, Location loc, NodeOp node, ArrayRef<Value> in) {
+static Value emitScalar(OpBuilder &b, Location loc, NodeOp node,
+                        ArrayRef<Value> in) {
   StringRef name = node.getOpType();
   Value a = in[0];
   if (in.size() == 2) {
@@ -74,7 +79,8 @@ static Value emitScalar(OpBuilder &b, Location loc, NodeOp node, ArrayRef<Value>
         b, loc, a,
         emitSigmoid(
             b, loc,
-            arith::MulFOp::create(b, loc, constantF32(b, loc, floatAttr(node, "alpha", 1)), a)));
+            arith::MulFOp::create(
+                b, loc, constantF32(b, loc, floatAttr(node, "alpha", 1)), a)));
   if (name == "Gelu")
     return emitGelu(b, loc, a, stringAttr(node, "approximate") == "tanh");
   if (name == "Tanh")
@@ -124,9 +130,11 @@ Value Raiser::plainRows(const RowsView &view) {
     return view.rows;
   Value &known = scaledRows[{view.rows.getAsOpaquePointer(), view.scale}];
   if (!known)
-    known = makeMap(view.rows, view.rows.getType(), [&](OpBuilder &b, ArrayRef<Value> in) {
-      return arith::MulFOp::create(b, loc, in[0], constantF32(b, loc, view.scale));
-    });
+    known = makeMap(view.rows, view.rows.getType(),
+                    [&](OpBuilder &b, ArrayRef<Value> in) {
+                      return arith::MulFOp::create(
+                          b, loc, in[0], constantF32(b, loc, view.scale));
+                    });
   return known;
 }
 
@@ -138,7 +146,8 @@ std::optional<RowsView> Raiser::rows(const Abstract &value) {
   if (auto *norm = std::get_if<Normalized>(&value)) {
     if (!norm->scale)
       return std::nullopt;
-    Abstract made = makeNorm(norm->kind, norm->x, *norm->scale, std::nullopt, norm->epsilon);
+    Abstract made = makeNorm(norm->kind, norm->x, *norm->scale, std::nullopt,
+                             norm->epsilon);
     auto *view = std::get_if<RowsView>(&made);
     return view ? std::optional(*view) : std::nullopt;
   }
@@ -146,16 +155,19 @@ std::optional<RowsView> Raiser::rows(const Abstract &value) {
     Value x = square->centered ? Value() : plainRows(square->x);
     if (!x)
       return std::nullopt;
-    Value result = makeMap(x, x.getType(), [&](OpBuilder &b, ArrayRef<Value> in) {
-      return arith::MulFOp::create(b, loc, in[0], in[0]);
-    });
+    Value result =
+        makeMap(x, x.getType(), [&](OpBuilder &b, ArrayRef<Value> in) {
+          return arith::MulFOp::create(b, loc, in[0], in[0]);
+        });
     return RowsView{result, square->x.axes, 1, std::nullopt};
   }
   return std::nullopt;
 }
 
 /// Width of rows.
-static int64_t widthOf(Value rows) { return cast<RankedTensorType>(rows.getType()).getDimSize(1); }
+static int64_t widthOf(Value rows) {
+  return cast<RankedTensorType>(rows.getType()).getDimSize(1);
+}
 
 Abstract Raiser::rowArithmetic(NodeOp node) {
   StringRef name = node.getOpType();
@@ -169,11 +181,13 @@ Abstract Raiser::rowArithmetic(NodeOp node) {
     Value vector;
   };
   SmallVector<Operand, 2> operands;
-  for (Value input : node.getInputs().take_front(name == "Dropout" ? 1 : count)) {
+  for (Value input :
+       node.getInputs().take_front(name == "Dropout" ? 1 : count)) {
     Operand operand;
     // A vector whose elements happen to be equal stays a vector: layers that
     // differ in values only must look alike.
-    bool isVector = shapes.of(input).elements && shapes.of(input).elements->size() > 1;
+    bool isVector =
+        shapes.of(input).elements && shapes.of(input).elements->size() > 1;
     if (auto number = asMask(input); number && number->isUniform() && !isVector)
       operand.number = number->values[0];
     else
@@ -193,7 +207,8 @@ Abstract Raiser::rowArithmetic(NodeOp node) {
   if (isCast)
     return fail("casts rows to a type other than f32");
   if (name == "Neg" ||
-      ((name == "Mul" || name == "Div") && operands.size() == 2 && operands[1].number) ||
+      ((name == "Mul" || name == "Div") && operands.size() == 2 &&
+       operands[1].number) ||
       (name == "Mul" && operands.size() == 2 && operands[0].number)) {
     RowsView result = *first;
     double factor = name == "Neg"        ? -1
@@ -208,7 +223,8 @@ Abstract Raiser::rowArithmetic(NodeOp node) {
     if (operand.number)
       continue;
     if (operand.view) {
-      if (operand.view->axes != first->axes || widthOf(operand.view->rows) != width)
+      if (operand.view->axes != first->axes ||
+          widthOf(operand.view->rows) != width)
         return fail("combines rows that are laid out differently");
       operand.vector = plainRows(*operand.view);
       if (!operand.vector)
@@ -217,30 +233,36 @@ Abstract Raiser::rowArithmetic(NodeOp node) {
       auto known = weight(input);
       auto last = contiguousWidth(first->axes.back());
       if (!known || !last || *last != width || shapes.rank(input) > rank)
-        return failUnlessBlamed(node, "combines rows with a value that is neither rows, a "
-                                      "number nor a vector of their width");
+        return failUnlessBlamed(
+            node, "combines rows with a value that is neither rows, a "
+                  "number nor a vector of their width");
       operand.vector = useVector(*known, width);
       if (!operand.vector)
-        return fail("combines rows with a weight that is no vector of their width");
+        return fail(
+            "combines rows with a weight that is no vector of their width");
     }
     if (!llvm::is_contained(tensors, operand.vector))
       tensors.push_back(operand.vector);
   }
   bool isPower = name == "Pow" && operands.size() == 2 && operands[1].number;
-  Value result =
-      makeMap(tensors, first->rows.getType(), [&](OpBuilder &b, ArrayRef<Value> in) -> Value {
+  Value result = makeMap(
+      tensors, first->rows.getType(),
+      [&](OpBuilder &b, ArrayRef<Value> in) -> Value {
         SmallVector<Value> scalars;
         for (const Operand &operand : operands)
-          scalars.push_back(operand.number
-                                ? constantF32(b, loc, *operand.number)
-                                : in[llvm::find(tensors, operand.vector) - tensors.begin()]);
+          scalars.push_back(
+              operand.number
+                  ? constantF32(b, loc, *operand.number)
+                  : in[llvm::find(tensors, operand.vector) - tensors.begin()]);
         if (!isPower)
           return emitScalar(b, loc, node, scalars);
         double exponent = *operands[1].number;
         if (exponent != 2 && exponent != 3)
           return {};
         Value square = arith::MulFOp::create(b, loc, scalars[0], scalars[0]);
-        return exponent == 2 ? square : arith::MulFOp::create(b, loc, square, scalars[0]);
+        return exponent == 2
+                   ? square
+                   : arith::MulFOp::create(b, loc, square, scalars[0]);
       });
   if (!result)
     return fail("no rule for this operator on rows");
@@ -271,7 +293,8 @@ std::optional<Abstract> Raiser::mixArithmetic(NodeOp node) {
     if (!isMixOrRows(side) || shapes.rank(node.getInputs()[side]) != rank)
       continue;
     auto *mix = inputAs<HeadMix>(node, side);
-    if (auto *table = inputAs<PositionTable>(node, 1 - side); table && name == "Mul") {
+    if (auto *table = inputAs<PositionTable>(node, 1 - side);
+        table && name == "Mul") {
       size_t shift = rank - shapes.rank(node.getInputs()[1 - side]);
       auto result = asMix(input(node, side), table->columnAxis + shift);
       if (!result || result->elements.size() != table->columns.size() ||
@@ -288,11 +311,13 @@ std::optional<Abstract> Raiser::mixArithmetic(NodeOp node) {
       return *result;
     }
     auto number = asMask(node.getInputs()[1 - side]);
-    if (mix && number && number->isUniform() && (name == "Mul" || (name == "Div" && side == 0))) {
+    if (mix && number && number->isUniform() &&
+        (name == "Mul" || (name == "Div" && side == 0))) {
       HeadMix result = *mix;
       for (auto &terms : result.elements)
         for (Term &term : terms)
-          term.factor *= name == "Mul" ? number->values[0] : 1 / number->values[0];
+          term.factor *=
+              name == "Mul" ? number->values[0] : 1 / number->values[0];
       return result;
     }
     if (mix && side == 0 && (name == "Add" || name == "Sub")) {
@@ -314,8 +339,10 @@ std::optional<Abstract> Raiser::mixArithmetic(NodeOp node) {
 
 Abstract Raiser::elementwise(NodeOp node) {
   for (Value operand : node.getInputs())
-    if (shapes.rank(operand) > shapes.rank(node.getResult(0)) && !node.is("CastLike"))
-      return failUnlessBlamed(node, "the rank of its result does not follow from its operands");
+    if (shapes.rank(operand) > shapes.rank(node.getResult(0)) &&
+        !node.is("CastLike"))
+      return failUnlessBlamed(
+          node, "the rank of its result does not follow from its operands");
   if (auto result = scoreArithmetic(node))
     return *result;
   if (auto result = normArithmetic(node))
@@ -334,9 +361,10 @@ Abstract Raiser::elementwise(NodeOp node) {
   bool copies = name == "Identity" || name == "Cast" || name == "CastLike";
   const Abstract &value = input(node, 0);
   // Weights and caches may be stored in another float type.
-  if (copies &&
-      (std::holds_alternative<WeightRef>(value) || std::holds_alternative<CacheInput>(value) ||
-       std::holds_alternative<TokenIds>(value) || std::holds_alternative<RowFlag>(value)))
+  if (copies && (std::holds_alternative<WeightRef>(value) ||
+                 std::holds_alternative<CacheInput>(value) ||
+                 std::holds_alternative<TokenIds>(value) ||
+                 std::holds_alternative<RowFlag>(value)))
     return value;
   return rowArithmetic(node);
 }

@@ -25,7 +25,8 @@ public:
 
   NodeOp node(Value value, StringRef name, size_t inputs) const {
     auto op = value ? value.getDefiningOp<NodeOp>() : NodeOp();
-    return op && op.is(name) && op.getInputs().size() >= inputs && op.getResult(0) == value
+    return op && op.is(name) && op.getInputs().size() >= inputs &&
+                   op.getResult(0) == value
                ? op
                : NodeOp();
   }
@@ -35,7 +36,8 @@ public:
   }
   std::pair<Value, Value> binary(Value value, StringRef name) const {
     NodeOp op = node(value, name, 2);
-    return op ? std::pair(op.getInputs()[0], op.getInputs()[1]) : std::pair<Value, Value>();
+    return op ? std::pair(op.getInputs()[0], op.getInputs()[1])
+              : std::pair<Value, Value>();
   }
   /// x of x + number, in either order.
   Value plus(Value value, double number) const {
@@ -65,14 +67,16 @@ public:
       return {};
     auto axes = shapes.intsOf(op, 1, "axes");
     size_t rank = shapes.rank(op.getInputs()[0]);
-    bool last = axes && axes->size() == 1 && normalAxis((*axes)[0], rank) == rank - 1;
+    bool last =
+        axes && axes->size() == 1 && normalAxis((*axes)[0], rank) == rank - 1;
     return last ? op.getInputs()[0] : Value();
   }
   /// e = exp(d) with d = z - max(z): gives (z, d).
   std::pair<Value, Value> exponentials(Value e) const {
     Value d = unary(e, "Exp");
     auto [z, m] = binary(d, "Sub");
-    return z && reduced(m, "ReduceMax", true) == z ? std::pair(z, d) : std::pair<Value, Value>();
+    return z && reduced(m, "ReduceMax", true) == z ? std::pair(z, d)
+                                                   : std::pair<Value, Value>();
   }
   Value rest(Value value) const;
   Value maxProb(Value value) const;
@@ -104,19 +108,23 @@ Value Matcher::rest(Value value) const {
   return z && left == z && right == max ? z : Value();
 }
 
-Value Matcher::maxProb(Value value) const { return rest(unary(unary(value, "Neg"), "Log")); }
+Value Matcher::maxProb(Value value) const {
+  return rest(unary(unary(value, "Neg"), "Log"));
+}
 
 /// exp(z2 - z1) of the two largest entries; gives z.
 Value Matcher::topGap(Value value) const {
   auto squeeze = node(value, "Squeeze", 1);
-  auto [second, first] = binary(unary(squeeze ? squeeze.getInputs()[0] : Value(), "Exp"), "Sub");
+  auto [second, first] =
+      binary(unary(squeeze ? squeeze.getInputs()[0] : Value(), "Exp"), "Sub");
   auto entry = [&](Value slice, int64_t at) -> Value {
     NodeOp op = node(slice, "Slice", 3);
     if (!op)
       return {};
-    auto starts = shapes.intsOf(op, 1, "starts"), ends = shapes.intsOf(op, 2, "ends");
-    bool fits =
-        starts && ends && *starts == ArrayRef<int64_t>(at) && *ends == ArrayRef<int64_t>(at + 1);
+    auto starts = shapes.intsOf(op, 1, "starts"),
+         ends = shapes.intsOf(op, 2, "ends");
+    bool fits = starts && ends && *starts == ArrayRef<int64_t>(at) &&
+                *ends == ArrayRef<int64_t>(at + 1);
     return fits ? op.getInputs()[0] : Value();
   };
   Value top = entry(first, 0);
@@ -125,7 +133,9 @@ Value Matcher::topGap(Value value) const {
       !intAttr(topK, "largest", 1) || !intAttr(topK, "sorted", 1))
     return {};
   size_t rank = shapes.rank(topK.getInputs()[0]);
-  return normalAxis(intAttr(topK, "axis", -1), rank) == rank - 1 ? topK.getInputs()[0] : Value();
+  return normalAxis(intAttr(topK, "axis", -1), rank) == rank - 1
+             ? topK.getInputs()[0]
+             : Value();
 }
 
 Value Matcher::margin(Value value) const {
@@ -133,7 +143,8 @@ Value Matcher::margin(Value value) const {
   auto [one, gap] = binary(unary(logWon, "Log"), "Sub");
   auto [remaining, again] = binary(unary(logLost, "Log"), "Add");
   Value z = rest(remaining);
-  return z && isNumber(one, 1) && gap == again && topGap(gap) == z ? z : Value();
+  return z && isNumber(one, 1) && gap == again && topGap(gap) == z ? z
+                                                                   : Value();
 }
 
 /// log(1 + rest), written as softplus(log(rest)) or plainly; gives `rest`.
@@ -152,10 +163,13 @@ Value Matcher::entropy(Value value) const {
   auto [weighted, sum] = binary(mean, "Div");
   auto [d, e] = binary(reduced(weighted, "ReduceSum", false), "Mul");
   auto [z, dAgain] = exponentials(e);
-  if (!z || again != h || dAgain != d || rest(remaining) != z || plus(sum, 1) != remaining)
+  if (!z || again != h || dAgain != d || rest(remaining) != z ||
+      plus(sum, 1) != remaining)
     return {};
   auto vocabulary = shapes.shape(z).back().constant();
-  return vocabulary && isNumber(most, std::log(double(*vocabulary)), 1e-5) ? z : Value();
+  return vocabulary && isNumber(most, std::log(double(*vocabulary)), 1e-5)
+             ? z
+             : Value();
 }
 
 std::pair<Value, Value> Matcher::cosine(Value value) const {
@@ -180,16 +194,19 @@ static bool readProbe(Value rows, Value &x, Value &w, double &b) {
     auto add = yield.getValues()[0].getDefiningOp<arith::AddFOp>();
     if (!add || map.getInputs().size() != 1)
       return false;
-    Value constant = add.getLhs() == body.getArgument(0) ? add.getRhs() : add.getLhs();
+    Value constant =
+        add.getLhs() == body.getArgument(0) ? add.getRhs() : add.getLhs();
     auto op = constant.getDefiningOp<arith::ConstantOp>();
     auto number = op ? dyn_cast<FloatAttr>(op.getValue()) : FloatAttr();
-    if (!number || (add.getLhs() != body.getArgument(0) && add.getRhs() != body.getArgument(0)))
+    if (!number || (add.getLhs() != body.getArgument(0) &&
+                    add.getRhs() != body.getArgument(0)))
       return false;
     b = number.getValueAsDouble();
     rows = map.getInputs()[0];
   }
   auto linear = rows.getDefiningOp<LinearOp>();
-  if (!linear || linear.getWeights().size() != 1 || !linear.getEpilogue().empty() ||
+  if (!linear || linear.getWeights().size() != 1 ||
+      !linear.getEpilogue().empty() ||
       cast<RankedTensorType>(rows.getType()).getDimSize(1) != 1)
     return false;
   x = linear.getInput();
@@ -199,14 +216,16 @@ static bool readProbe(Value rows, Value &x, Value &w, double &b) {
 
 Value Raiser::score(Value value, Criterion &criterion, std::string &reason) {
   Matcher match(shapes);
-  auto type = RankedTensorType::get({ShapedType::kDynamic}, builder.getF32Type());
+  auto type =
+      RankedTensorType::get({ShapedType::kDynamic}, builder.getF32Type());
   struct OnLogits {
     Criterion criterion;
     Value logits;
   };
-  for (const OnLogits &candidate : {OnLogits{Criterion::MaxProb, match.maxProb(value)},
-                                    OnLogits{Criterion::Margin, match.margin(value)},
-                                    OnLogits{Criterion::Entropy, match.entropy(value)}}) {
+  for (const OnLogits &candidate :
+       {OnLogits{Criterion::MaxProb, match.maxProb(value)},
+        OnLogits{Criterion::Margin, match.margin(value)},
+        OnLogits{Criterion::Entropy, match.entropy(value)}}) {
     auto view = candidate.logits ? rows(get(candidate.logits)) : std::nullopt;
     Value logits = view ? plainRows(*view) : Value();
     if (!logits)
@@ -216,7 +235,8 @@ Value Raiser::score(Value value, Criterion &criterion, std::string &reason) {
   }
   if (auto [state, previous] = match.cosine(value); state && previous) {
     auto a = rows(get(previous)), b = rows(get(state));
-    Value before = a ? plainRows(*a) : Value(), after = b ? plainRows(*b) : Value();
+    Value before = a ? plainRows(*a) : Value(),
+          after = b ? plainRows(*b) : Value();
     if (before && after && before.getType() == after.getType()) {
       criterion = Criterion::Cosine;
       return CosineOp::create(builder, loc, type, before, after);
@@ -265,11 +285,14 @@ Abstract Raiser::exitPoint(NodeOp node) {
   Value restRows = restView ? plainRows(*restView) : Value();
   Value state = stateView ? plainRows(*stateView) : Value();
   if (!exitRows || !restRows || !state)
-    return failUnlessBlamed(node, "its values or its hidden state are no view of rows");
-  if (exitRows.getType() != restRows.getType() || exitView->axes != restView->axes)
+    return failUnlessBlamed(
+        node, "its values or its hidden state are no view of rows");
+  if (exitRows.getType() != restRows.getType() ||
+      exitView->axes != restView->axes)
     return fail("exit_value and rest_value differ in shape");
   auto enabled = asMask(node.getInputs()[4]);
-  if (!inputAs<RowFlag>(node, 4) && !(enabled && enabled->isUniform() && enabled->values[0] == 1))
+  if (!inputAs<RowFlag>(node, 4) &&
+      !(enabled && enabled->isUniform() && enabled->values[0] == 1))
     return fail("`enabled` must be an input of the graph or true");
   Criterion criterion;
   std::string reason;
@@ -278,7 +301,8 @@ Abstract Raiser::exitPoint(NodeOp node) {
     return fail(reason);
   StringRef tag = stringAttr(node, "criterion");
   if (!tag.empty() && tag != stringifyCriterion(criterion))
-    return fail("its tag says criterion '" + tag + "', but its score is computed as '" +
+    return fail("its tag says criterion '" + tag +
+                "', but its score is computed as '" +
                 stringifyCriterion(criterion) + "'");
   double threshold = floatAttr(node, "threshold", NAN);
   if (std::isnan(threshold))
@@ -288,9 +312,10 @@ Abstract Raiser::exitPoint(NodeOp node) {
   if (depthOf(exitRows) > depth || depthOf(rowScore) > depth)
     return fail("exit_value or score needs layers behind the hidden state");
   StringRef name = stringAttr(node, "name");
-  auto op = ExitOp::create(builder, loc, restRows.getType(), exitRows, restRows, rowScore, state,
-                           uint64_t(0), uint64_t(depth), llvm::APFloat(threshold), criterion,
-                           KVFill::Exact, name.empty() ? "e" + std::to_string(depth) : name.str());
+  auto op = ExitOp::create(
+      builder, loc, restRows.getType(), exitRows, restRows, rowScore, state,
+      uint64_t(0), uint64_t(depth), llvm::APFloat(threshold), criterion,
+      KVFill::Exact, name.empty() ? "e" + std::to_string(depth) : name.str());
   exits.push_back({node, op});
   return RowsView{op.getResult(), restView->axes, 1, std::nullopt};
 }
@@ -299,7 +324,8 @@ Abstract Raiser::keep(NodeOp node) {
   if (node.getInputs().size() != 3)
     return fail("it takes active, h and f_h");
   auto before = rows(input(node, 1)), after = rows(input(node, 2));
-  Value from = before ? plainRows(*before) : Value(), to = after ? plainRows(*after) : Value();
+  Value from = before ? plainRows(*before) : Value(),
+        to = after ? plainRows(*after) : Value();
   if (!from || !to || from.getType() != to.getType())
     return failUnlessBlamed(node, "its states are no view of rows");
   if (depthOf(to) != depthOf(from) + 1)
@@ -327,12 +353,15 @@ static SmallVector<Value> conjuncts(Value value, const Matcher &match) {
 
 /// The exit `value` says a row has not taken: Not(And(enabled, score >=
 /// threshold)).
-static NodeOp exitNotTaken(Value value, const Matcher &match, ArrayRef<NodeOp> exits) {
+static NodeOp exitNotTaken(Value value, const Matcher &match,
+                           ArrayRef<NodeOp> exits) {
   auto [left, right] = match.binary(match.unary(value, "Not"), "And");
   for (NodeOp exit : exits)
-    for (auto [enabled, sure] : {std::pair(left, right), std::pair(right, left)}) {
+    for (auto [enabled, sure] :
+         {std::pair(left, right), std::pair(right, left)}) {
       auto [score, threshold] = match.binary(sure, "GreaterOrEqual");
-      if (score && enabled == exit.getInputs()[4] && score == exit.getInputs()[2] &&
+      if (score && enabled == exit.getInputs()[4] &&
+          score == exit.getInputs()[2] &&
           match.isNumber(threshold, floatAttr(exit, "threshold", NAN)))
         return exit;
     }
@@ -342,8 +371,9 @@ static NodeOp exitNotTaken(Value value, const Matcher &match, ArrayRef<NodeOp> e
 /// Numbers the exits by depth and reads from the `Keep` nodes what becomes of
 /// the KV of skipped layers.
 LogicalResult Raiser::finishExits() {
-  llvm::stable_sort(exits,
-                    [](ExitRecord a, ExitRecord b) { return a.op.getDepth() < b.op.getDepth(); });
+  llvm::stable_sort(exits, [](ExitRecord a, ExitRecord b) {
+    return a.op.getDepth() < b.op.getDepth();
+  });
   if (exits.size() > 32)
     return emitError(function.getLoc(), "cannot be raised: it has ")
            << exits.size() << " exits, at most 32 are supported";
@@ -366,19 +396,22 @@ LogicalResult Raiser::finishExits() {
     for (Value part : parts) {
       NodeOp exit = exitNotTaken(part, match, nodes);
       if (!exit)
-        return emitError(keep.node.getLoc()) << "cannot be raised: Keep node '" << nameOf(keep.node)
-                                             << "': `active` must be that no exit so far was taken";
+        return emitError(keep.node.getLoc())
+               << "cannot be raised: Keep node '" << nameOf(keep.node)
+               << "': `active` must be that no exit so far was taken";
       frozenBy.insert(exit);
     }
     for (ExitRecord &exit : exits)
-      if ((int64_t(exit.op.getDepth()) <= keep.layer) != frozenBy.contains(exit.node))
+      if ((int64_t(exit.op.getDepth()) <= keep.layer) !=
+          frozenBy.contains(exit.node))
         return emitError(keep.node.getLoc())
                << "cannot be raised: Keep node '" << nameOf(keep.node)
                << "': `active` must name every exit before this layer and no "
                   "other, but exit '"
                << exit.op.getName() << "' is not treated so";
   }
-  for (int64_t layer = exits.empty() ? layers : int64_t(exits.front().op.getDepth());
+  for (int64_t layer = exits.empty() ? layers
+                                     : int64_t(exits.front().op.getDepth());
        layer < layers; ++layer)
     if (!kept.contains(layer))
       return emitError(function.getLoc(), "cannot be raised: layer ")

@@ -25,11 +25,13 @@ using namespace adaptive;
 static Value inlineBody(OpBuilder &builder, Block &body, IRMapping &mapping) {
   for (Operation &op : body.without_terminator())
     builder.clone(op, mapping);
-  return mapping.lookupOrDefault(cast<YieldOp>(body.getTerminator()).getValues()[0]);
+  return mapping.lookupOrDefault(
+      cast<YieldOp>(body.getTerminator()).getValues()[0]);
 }
 
 static bool isReadOnlyBy(Value value, Operation *user) {
-  return llvm::all_of(value.getUsers(), [&](Operation *op) { return op == user; });
+  return llvm::all_of(value.getUsers(),
+                      [&](Operation *op) { return op == user; });
 }
 
 /// Puts the maps that only `map` reads into it. The scalar operations and their
@@ -71,8 +73,8 @@ static MapOp absorbMaps(MapOp map) {
     auto producer = operand.getDefiningOp<MapOp>();
     if (!scalar && producer && isReadOnlyBy(operand, map)) {
       IRMapping inner;
-      for (auto [value, parameter] :
-           llvm::zip(producer.getInputs(), producer.getBody().front().getArguments()))
+      for (auto [value, parameter] : llvm::zip(
+               producer.getInputs(), producer.getBody().front().getArguments()))
         inner.map(parameter, body.getArgument(indexOf(value)));
       scalar = inlineBody(builder, producer.getBody().front(), inner);
     } else if (!scalar) {
@@ -80,7 +82,8 @@ static MapOp absorbMaps(MapOp map) {
     }
     outer.map(argument, scalar);
   }
-  YieldOp::create(builder, map.getLoc(), inlineBody(builder, map.getBody().front(), outer));
+  YieldOp::create(builder, map.getLoc(),
+                  inlineBody(builder, map.getBody().front(), outer));
   SmallVector<Operation *> producers;
   for (Value operand : map.getInputs())
     if (operand.getDefiningOp<MapOp>() && isReadOnlyBy(operand, map))
@@ -96,8 +99,8 @@ static MapOp absorbMaps(MapOp map) {
 /// A linear with one weight and nothing behind it, which only `user` reads.
 static LinearOp plainLinear(Value value, Operation *user) {
   auto linear = value.getDefiningOp<LinearOp>();
-  if (!linear || linear.getWeights().size() != 1 || !linear.getEpilogue().empty() ||
-      !isReadOnlyBy(value, user))
+  if (!linear || linear.getWeights().size() != 1 ||
+      !linear.getEpilogue().empty() || !isReadOnlyBy(value, user))
     return {};
   return linear;
 }
@@ -109,9 +112,9 @@ static bool makeEpilogue(MapOp map) {
     if (LinearOp linear = plainLinear(operand, map)) {
       // Of linears over different rows the last one gets the epilogue: what it
       // computes is needed last, the other's rows are there by then.
-      if (!linears.empty() &&
-          (linears[0].getInput() != linear.getInput() ||
-           linears[0].getWeights()[0].getType() != linear.getWeights()[0].getType())) {
+      if (!linears.empty() && (linears[0].getInput() != linear.getInput() ||
+                               linears[0].getWeights()[0].getType() !=
+                                   linear.getWeights()[0].getType())) {
         if (linear->isBeforeInBlock(linears[0]))
           continue;
         linears.clear();
@@ -125,8 +128,9 @@ static bool makeEpilogue(MapOp map) {
   for (LinearOp linear : linears)
     weights.push_back(linear.getWeights()[0]);
   for (auto [i, operand] : llvm::enumerate(map.getInputs())) {
-    auto *found = llvm::find_if(
-        linears, [&, value = operand](LinearOp linear) { return linear.getOutputs()[0] == value; });
+    auto *found = llvm::find_if(linears, [&, value = operand](LinearOp linear) {
+      return linear.getOutputs()[0] == value;
+    });
     if (found != linears.end()) {
       argumentOf[i] = found - linears.begin();
       continue;
@@ -142,9 +146,11 @@ static bool makeEpilogue(MapOp map) {
     body.addArgument(builder.getF32Type(), map.getLoc());
   builder.setInsertionPointToEnd(&body);
   IRMapping mapping;
-  for (auto [argument, index] : llvm::zip(map.getBody().front().getArguments(), argumentOf))
+  for (auto [argument, index] :
+       llvm::zip(map.getBody().front().getArguments(), argumentOf))
     mapping.map(argument, body.getArgument(index));
-  YieldOp::create(builder, map.getLoc(), inlineBody(builder, map.getBody().front(), mapping));
+  YieldOp::create(builder, map.getLoc(),
+                  inlineBody(builder, map.getBody().front(), mapping));
   map.replaceAllUsesWith(fused.getOutputs()[0]);
   map.erase();
   for (LinearOp linear : linears)
@@ -152,14 +158,16 @@ static bool makeEpilogue(MapOp map) {
   return true;
 }
 
-/// Joins linears without epilogue that read the same rows, at the first of them.
-/// The head of an exit is not joined with what the layers behind it compute.
+/// Joins linears without epilogue that read the same rows, at the first of
+/// them. The head of an exit is not joined with what the layers behind it
+/// compute.
 static void joinProjections(ModelOp model) {
   llvm::SetVector<Operation *> main = raising::mainPath(model);
   llvm::MapVector<std::pair<Value, unsigned>, SmallVector<LinearOp>> byInput;
   for (auto linear : model.getBody().front().getOps<LinearOp>())
     if (linear.getEpilogue().empty())
-      byInput[{linear.getInput(), unsigned(main.contains(linear))}].push_back(linear);
+      byInput[{linear.getInput(), unsigned(main.contains(linear))}].push_back(
+          linear);
   for (auto &[key, linears] : byInput) {
     Value input = key.first;
     if (linears.size() < 2)
@@ -174,8 +182,8 @@ static void joinProjections(ModelOp model) {
       locations.push_back(linear.getLoc());
     }
     OpBuilder builder(linears[0]);
-    auto joined = LinearOp::create(builder, builder.getFusedLoc(locations), types, input, weights,
-                                   ValueRange());
+    auto joined = LinearOp::create(builder, builder.getFusedLoc(locations),
+                                   types, input, weights, ValueRange());
     for (auto [from, to] : llvm::zip(results, joined.getOutputs()))
       from.replaceAllUsesWith(to);
     for (LinearOp linear : linears)

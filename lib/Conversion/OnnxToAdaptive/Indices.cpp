@@ -63,8 +63,9 @@ std::optional<MaskValue> Raiser::asMask(Value value) const {
   if (!info.elements || info.elements->empty())
     return std::nullopt;
   auto first = info.elements->front().number();
-  if (!first ||
-      !llvm::all_of(*info.elements, [&](const Scalar &e) { return e == info.elements->front(); }))
+  if (!first || !llvm::all_of(*info.elements, [&](const Scalar &e) {
+        return e == info.elements->front();
+      }))
     return std::nullopt;
   return MaskValue::uniform(*first);
 }
@@ -90,7 +91,8 @@ std::optional<Abstract> Raiser::indexArithmetic(NodeOp node) {
   if (!a)
     return std::nullopt;
   Type type = getElementTypeOrSelf(node.getResult(0).getType());
-  if (name == "Identity" || ((name == "Cast" || name == "CastLike") && !type.isInteger(1)))
+  if (name == "Identity" ||
+      ((name == "Cast" || name == "CastLike") && !type.isInteger(1)))
     return *a;
   size_t rank = shapes.rank(node.getResult(0));
   AffineIndex result{aligned(*a, rank), a->base};
@@ -120,7 +122,8 @@ std::optional<Abstract> Raiser::indexArithmetic(NodeOp node) {
     };
     if (!isNumber(*a) && !isNumber(*b))
       return std::nullopt;
-    const AffineIndex &number = isNumber(*b) ? *b : *a, &index = isNumber(*b) ? *a : *b;
+    const AffineIndex &number = isNumber(*b) ? *b : *a,
+                      &index = isNumber(*b) ? *a : *b;
     result = {aligned(index, rank), index.base * number.base};
     for (int64_t &coefficient : result.coefficients)
       coefficient *= number.base.constantTerm();
@@ -132,8 +135,9 @@ std::optional<Abstract> Raiser::indexArithmetic(NodeOp node) {
 /// Comparisons of two linear functions of the indices.
 std::optional<Abstract> Raiser::compareIndices(NodeOp node) {
   StringRef name = node.getOpType();
-  bool isComparison = name == "Less" || name == "LessOrEqual" || name == "Greater" ||
-                      name == "GreaterOrEqual" || name == "Equal";
+  bool isComparison = name == "Less" || name == "LessOrEqual" ||
+                      name == "Greater" || name == "GreaterOrEqual" ||
+                      name == "Equal";
   if (!isComparison || node.getInputs().size() != 2)
     return std::nullopt;
   auto a = asIndex(node.getInputs()[0]), b = asIndex(node.getInputs()[1]);
@@ -142,23 +146,27 @@ std::optional<Abstract> Raiser::compareIndices(NodeOp node) {
   size_t rank = shapes.rank(node.getResult(0));
   auto left = aligned(*a, rank), right = aligned(*b, rank);
   SmallVector<unsigned> axes;
-  SymExpr base = shapes.symbols.normalize(a->base - b->base), low = base, high = base;
+  SymExpr base = shapes.symbols.normalize(a->base - b->base), low = base,
+          high = base;
   for (size_t i = 0; i < rank; ++i) {
     left[i] -= right[i];
     if (left[i] == 0)
       continue;
     axes.push_back(i);
-    SymExpr reach = (shapes.shape(node.getResult(0))[i] - SymExpr(1)) * SymExpr(left[i]);
+    SymExpr reach =
+        (shapes.shape(node.getResult(0))[i] - SymExpr(1)) * SymExpr(left[i]);
     (left[i] > 0 ? high : low) = (left[i] > 0 ? high : low) + reach;
   }
   // The same answer everywhere?
   Scalar zero(SymExpr(0));
-  auto atLow = evaluate(name, {Scalar(shapes.symbols.normalize(low)), zero}, Type());
-  auto atHigh = evaluate(name, {Scalar(shapes.symbols.normalize(high)), zero}, Type());
+  auto atLow =
+      evaluate(name, {Scalar(shapes.symbols.normalize(low)), zero}, Type());
+  auto atHigh =
+      evaluate(name, {Scalar(shapes.symbols.normalize(high)), zero}, Type());
   if (atLow && atHigh && *atLow == *atHigh && (name != "Equal" || axes.empty()))
     return MaskValue::uniform(*atLow->number());
-  if (axes.size() != 2 || left[axes[0]] != -left[axes[1]] || std::abs(left[axes[0]]) != 1 ||
-      name == "Equal")
+  if (axes.size() != 2 || left[axes[0]] != -left[axes[1]] ||
+      std::abs(left[axes[0]]) != 1 || name == "Equal")
     return std::nullopt;
   // key - query + base OP 0, where key is the index with factor +1. Callers may
   // have written query - key: then the roles and the operator turn round.
@@ -179,8 +187,8 @@ std::optional<Abstract> Raiser::compareIndices(NodeOp node) {
   else if (bound.isConstant(0))
     result.values[1] = result.values[2] = 1 - inside;
   else
-    return fail("mask compares key and query at distance " + shapes.symbols.text(bound) +
-                ", which is not causal attention");
+    return fail("mask compares key and query at distance " +
+                shapes.symbols.text(bound) + ", which is not causal attention");
   return result;
 }
 
@@ -197,8 +205,8 @@ std::optional<Abstract> Raiser::maskArithmetic(NodeOp node) {
     if (!region->isUniform()) {
       region->queryAxis += shift;
       region->keyAxis += shift;
-      if (!result.isUniform() &&
-          (result.queryAxis != region->queryAxis || result.keyAxis != region->keyAxis))
+      if (!result.isUniform() && (result.queryAxis != region->queryAxis ||
+                                  result.keyAxis != region->keyAxis))
         return std::nullopt;
       result.queryAxis = region->queryAxis;
       result.keyAxis = region->keyAxis;
@@ -214,13 +222,15 @@ std::optional<Abstract> Raiser::maskArithmetic(NodeOp node) {
       numbers.push_back(isFloat ? Scalar::ofFloat(region.values[i])
                                 : Scalar(SymExpr(int64_t(region.values[i]))));
     }
-    auto value = evaluate(node.getOpType(), numbers, type.isIntOrFloat() ? type : Type());
+    auto value = evaluate(node.getOpType(), numbers,
+                          type.isIntOrFloat() ? type : Type());
     auto number = value ? value->number() : std::nullopt;
     if (!number)
       return std::nullopt;
     result.values[i] = *number;
   }
-  if (result.values[0] == result.values[1] && result.values[1] == result.values[2])
+  if (result.values[0] == result.values[1] &&
+      result.values[1] == result.values[2])
     return MaskValue::uniform(result.values[0]);
   return result;
 }
@@ -248,8 +258,9 @@ std::optional<Abstract> Raiser::tableArithmetic(NodeOp node) {
       return true;
     };
     if (name == "Cos" || name == "Sin")
-      return setKind(name == "Cos" ? Column::Cos : Column::Sin) ? std::optional<Abstract>(result)
-                                                                : std::nullopt;
+      return setKind(name == "Cos" ? Column::Cos : Column::Sin)
+                 ? std::optional<Abstract>(result)
+                 : std::nullopt;
     double factor = -1;
     if (name == "Mul" || name == "Div") {
       auto other = asMask(node.getInputs()[1 - side]);
@@ -294,10 +305,12 @@ std::optional<Abstract> Raiser::tableArithmetic(NodeOp node) {
 Abstract Raiser::range(NodeOp node) {
   if (node.getInputs().size() != 3)
     return fail("it takes start, limit and delta");
-  auto start = shapes.scalar(node.getInputs()[0]), delta = shapes.scalar(node.getInputs()[2]);
+  auto start = shapes.scalar(node.getInputs()[0]),
+       delta = shapes.scalar(node.getInputs()[2]);
   auto step = delta ? delta->number() : std::nullopt;
   auto first = start ? start->number() : std::nullopt;
-  if (!start || !step || *step != double(int64_t(*step)) || (start->isFloat && !first))
+  if (!start || !step || *step != double(int64_t(*step)) ||
+      (start->isFloat && !first))
     return failUnlessBlamed(node, "start or step of the range is not known");
   SymExpr base = start->isFloat ? SymExpr(int64_t(*first)) : start->integer;
   if (start->isFloat && *first != double(int64_t(*first)))
@@ -310,7 +323,8 @@ Abstract Raiser::trilu(NodeOp node) {
   auto value = asMask(node.getInputs()[0]);
   if (!value || rank < 2)
     return failUnlessBlamed(node, "it masks a value that is no mask");
-  if (!value->isUniform() && (value->queryAxis != int(rank) - 2 || value->keyAxis != int(rank) - 1))
+  if (!value->isUniform() &&
+      (value->queryAxis != int(rank) - 2 || value->keyAxis != int(rank) - 1))
     return fail("the mask does not lie in the last two dimensions");
   SymExpr diagonal(0);
   if (hasInput(node, 1)) {
@@ -339,12 +353,14 @@ Abstract Raiser::trilu(NodeOp node) {
 
 Abstract Raiser::cumSum(NodeOp node) {
   auto value = asMask(node.getInputs()[0]);
-  auto axis = node.getInputs().size() > 1 ? shapes.scalar(node.getInputs()[1]) : std::nullopt;
+  auto axis = node.getInputs().size() > 1 ? shapes.scalar(node.getInputs()[1])
+                                          : std::nullopt;
   auto number = axis ? axis->number() : std::nullopt;
   size_t rank = shapes.rank(node.getResult(0));
   auto along = number ? normalAxis(int64_t(*number), rank) : std::nullopt;
   if (!value || !value->isUniform() || !along || intAttr(node, "reverse", 0))
-    return failUnlessBlamed(node, "sums a value that is not the same everywhere");
+    return failUnlessBlamed(node,
+                            "sums a value that is not the same everywhere");
   double step = value->values[0];
   if (step == 0)
     return MaskValue::uniform(0);
@@ -381,6 +397,8 @@ Abstract Raiser::constantOfShape(NodeOp node) {
   if (!fill)
     return MaskValue::uniform(0);
   auto elements = readElements(fill, 1);
-  auto number = elements && !elements->empty() ? elements->front().number() : std::nullopt;
-  return number ? Abstract(MaskValue::uniform(*number)) : fail("its value is no number");
+  auto number = elements && !elements->empty() ? elements->front().number()
+                                               : std::nullopt;
+  return number ? Abstract(MaskValue::uniform(*number))
+                : fail("its value is no number");
 }

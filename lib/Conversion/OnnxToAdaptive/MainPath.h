@@ -15,8 +15,8 @@ namespace adaptive::raising {
 /// Operands of `op` on the way to the full-depth result.
 llvm::SmallVector<mlir::Value> mainOperands(mlir::Operation *op);
 
-/// The ops of that way, operands first, each as late as its users allow; without
-/// reads of weights.
+/// The ops of that way, operands first, each as late as its users allow;
+/// without reads of weights.
 llvm::SetVector<mlir::Operation *> mainPath(ModelOp model);
 
 } // namespace adaptive::raising

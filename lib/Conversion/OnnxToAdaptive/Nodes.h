@@ -15,7 +15,8 @@ namespace adaptive::raising {
 using onnx_carrier::NodeOp;
 
 inline std::optional<int64_t> findInt(NodeOp node, llvm::StringRef name) {
-  auto value = llvm::dyn_cast_or_null<mlir::IntegerAttr>(node.getOnnxAttr(name));
+  auto value =
+      llvm::dyn_cast_or_null<mlir::IntegerAttr>(node.getOnnxAttr(name));
   if (!value || value.getValue().getSignificantBits() > 64)
     return std::nullopt;
   return value.getValue().getSExtValue();
@@ -39,8 +40,10 @@ inline llvm::StringRef stringAttr(NodeOp node, llvm::StringRef name) {
   return value ? value.getValue() : llvm::StringRef();
 }
 
-inline std::optional<llvm::SmallVector<int64_t>> findInts(NodeOp node, llvm::StringRef name) {
-  if (auto dense = llvm::dyn_cast_or_null<mlir::DenseI64ArrayAttr>(node.getOnnxAttr(name)))
+inline std::optional<llvm::SmallVector<int64_t>>
+findInts(NodeOp node, llvm::StringRef name) {
+  if (auto dense = llvm::dyn_cast_or_null<mlir::DenseI64ArrayAttr>(
+          node.getOnnxAttr(name)))
     return llvm::SmallVector<int64_t>(dense.asArrayRef());
   return std::nullopt;
 }
@@ -48,7 +51,8 @@ inline std::optional<llvm::SmallVector<int64_t>> findInts(NodeOp node, llvm::Str
 /// True if operand `index` exists and is not absent.
 inline bool hasInput(NodeOp node, unsigned index) {
   return index < node.getInputs().size() &&
-         !llvm::isa_and_nonnull<onnx_carrier::NoneOp>(node.getInputs()[index].getDefiningOp());
+         !llvm::isa_and_nonnull<onnx_carrier::NoneOp>(
+             node.getInputs()[index].getDefiningOp());
 }
 
 /// `axis` of a tensor of `rank` dimensions, counted from the front; nullopt
@@ -61,16 +65,18 @@ inline std::optional<unsigned> normalAxis(int64_t axis, size_t rank) {
   return unsigned(axis);
 }
 
-/// Attribute `perm` of a Transpose of `rank` dimensions (absent: reversed); nullopt
-/// when it is no permutation.
-inline std::optional<llvm::SmallVector<unsigned>> permutation(NodeOp node, size_t rank) {
+/// Attribute `perm` of a Transpose of `rank` dimensions (absent: reversed);
+/// nullopt when it is no permutation.
+inline std::optional<llvm::SmallVector<unsigned>> permutation(NodeOp node,
+                                                              size_t rank) {
   auto given = findInts(node, "perm");
   if (given && given->size() != rank)
     return std::nullopt;
   llvm::SmallVector<unsigned> result;
   llvm::SmallVector<bool> seen(rank, false);
   for (size_t i = 0; i < rank; ++i) {
-    auto axis = given ? normalAxis((*given)[i], rank) : std::optional<unsigned>(rank - 1 - i);
+    auto axis = given ? normalAxis((*given)[i], rank)
+                      : std::optional<unsigned>(rank - 1 - i);
     if (!axis || seen[*axis])
       return std::nullopt;
     seen[*axis] = true;

@@ -11,8 +11,9 @@ using namespace mlir;
 using namespace adaptive;
 using namespace adaptive::raising;
 
-Abstract Raiser::makeNorm(NormKind kind, const RowsView &x, const WeightRef &scale,
-                          std::optional<WeightRef> bias, double epsilon) {
+Abstract Raiser::makeNorm(NormKind kind, const RowsView &x,
+                          const WeightRef &scale, std::optional<WeightRef> bias,
+                          double epsilon) {
   auto width = contiguousWidth(x.axes.empty() ? Axis() : x.axes.back());
   int64_t whole = cast<RankedTensorType>(x.rows.getType()).getDimSize(1);
   if (!width || *width < 1 || !isWholeRow(x.axes, whole))
@@ -20,12 +21,13 @@ Abstract Raiser::makeNorm(NormKind kind, const RowsView &x, const WeightRef &sca
   Value rows = plainRows(x), scaleVector = useVector(scale, *width),
         biasVector = bias ? useVector(*bias, *width) : Value();
   if (!rows || !scaleVector || (bias && !biasVector))
-    return fail("scale or bias of the normalisation is no vector of " + Twine(*width) +
-                " elements");
+    return fail("scale or bias of the normalisation is no vector of " +
+                Twine(*width) + " elements");
   if (!(epsilon >= 0) || std::isinf(epsilon))
     return fail("epsilon must be a number of 0 or more");
-  Value result = NormOp::create(builder, loc, rows.getType(), kind, rows, scaleVector, biasVector,
-                                llvm::APFloat(epsilon));
+  Value result =
+      NormOp::create(builder, loc, rows.getType(), kind, rows, scaleVector,
+                     biasVector, llvm::APFloat(epsilon));
   return RowsView{result, x.axes, 1, std::nullopt};
 }
 
@@ -33,10 +35,12 @@ Abstract Raiser::normalization(NodeOp node) {
   auto x = rows(input(node, 0));
   size_t rank = shapes.rank(node.getInputs()[0]);
   auto axis = normalAxis(intAttr(node, "axis", -1), rank);
-  auto scale = node.getInputs().size() > 1 ? weight(node.getInputs()[1]) : std::nullopt;
+  auto scale =
+      node.getInputs().size() > 1 ? weight(node.getInputs()[1]) : std::nullopt;
   if (!x || !scale)
-    return failUnlessBlamed(node, "normalises a value that is no view of rows, or without a "
-                                  "constant scale");
+    return failUnlessBlamed(
+        node, "normalises a value that is no view of rows, or without a "
+              "constant scale");
   if (!axis || *axis + 1 != rank)
     return fail("only the last dimension can be normalised");
   bool isLayer = node.is("LayerNormalization");
@@ -53,9 +57,11 @@ Abstract Raiser::normalization(NodeOp node) {
 Abstract Raiser::reduceMean(NodeOp node) {
   auto axes = shapes.intsOf(node, 1, "axes");
   size_t rank = shapes.rank(node.getInputs()[0]);
-  bool last = axes && axes->size() == 1 && normalAxis((*axes)[0], rank) == rank - 1;
+  bool last =
+      axes && axes->size() == 1 && normalAxis((*axes)[0], rank) == rank - 1;
   if (!last || !intAttr(node, "keepdims", 1))
-    return failUnlessBlamed(node, "only the mean of the last dimension (kept) is supported");
+    return failUnlessBlamed(
+        node, "only the mean of the last dimension (kept) is supported");
   if (auto *square = inputAs<Square>(node, 0))
     return RowStat{square->x, true, square->centered, 0, 1};
   if (auto view = rows(input(node, 0)))
@@ -69,22 +75,26 @@ std::optional<Abstract> Raiser::normArithmetic(NodeOp node) {
     if (side >= node.getInputs().size())
       return std::nullopt;
     auto region = asMask(node.getInputs()[side]);
-    return region && region->isUniform() ? std::optional<double>(region->values[0]) : std::nullopt;
+    return region && region->isUniform()
+               ? std::optional<double>(region->values[0])
+               : std::nullopt;
   };
   const Abstract &first = input(node, 0), &second = input(node, 1);
   auto holdsPiece = [](const Abstract &value) {
-    return std::holds_alternative<Square>(value) || std::holds_alternative<Centered>(value) ||
-           std::holds_alternative<RowStat>(value) || std::holds_alternative<Normalized>(value);
+    return std::holds_alternative<Square>(value) ||
+           std::holds_alternative<Centered>(value) ||
+           std::holds_alternative<RowStat>(value) ||
+           std::holds_alternative<Normalized>(value);
   };
   Type type = getElementTypeOrSelf(node.getResult(0).getType());
-  if ((name == "Cast" || name == "CastLike" || name == "Identity") && holdsPiece(first) &&
-      (type.isF32() || !type.isIntOrFloat()))
+  if ((name == "Cast" || name == "CastLike" || name == "Identity") &&
+      holdsPiece(first) && (type.isF32() || !type.isIntOrFloat()))
     return first;
 
   // x * x
-  bool squares =
-      (name == "Pow" && number(1) == 2.0) ||
-      (name == "Mul" && node.getInputs().size() == 2 && node.getInputs()[0] == node.getInputs()[1]);
+  bool squares = (name == "Pow" && number(1) == 2.0) ||
+                 (name == "Mul" && node.getInputs().size() == 2 &&
+                  node.getInputs()[0] == node.getInputs()[1]);
   if (squares) {
     if (auto *centered = std::get_if<Centered>(&first))
       return Square{centered->x, true};
@@ -112,7 +122,8 @@ std::optional<Abstract> Raiser::normArithmetic(NodeOp node) {
       result.power = *other;
       return result;
     }
-    if ((name == "Reciprocal" || (name == "Div" && side == 1 && other == 1.0)) &&
+    if ((name == "Reciprocal" ||
+         (name == "Div" && side == 1 && other == 1.0)) &&
         stat->power == 0.5) {
       result.power = -0.5;
       return result;
@@ -122,7 +133,8 @@ std::optional<Abstract> Raiser::normArithmetic(NodeOp node) {
   // x - mean(x)
   if (name == "Sub")
     if (auto *mean = std::get_if<RowStat>(&second); mean && !mean->ofSquares)
-      if (auto *view = std::get_if<RowsView>(&first); view && view->sameRows(mean->x))
+      if (auto *view = std::get_if<RowsView>(&first);
+          view && view->sameRows(mean->x))
         return Centered{*view};
 
   // x / sqrt(...)
@@ -149,7 +161,8 @@ std::optional<Abstract> Raiser::normArithmetic(NodeOp node) {
       continue;
     if (name == "Mul" && !norm->scale) {
       if (norm->kind == NormKind::RMS)
-        return makeNorm(norm->kind, norm->x, *vector, std::nullopt, norm->epsilon);
+        return makeNorm(norm->kind, norm->x, *vector, std::nullopt,
+                        norm->epsilon);
       Normalized result = *norm;
       result.scale = vector;
       return result;

@@ -41,7 +41,8 @@ struct Layer {
 class LayerFinder {
 public:
   explicit LayerFinder(ModelOp model)
-      : model(model), module(model->getParentOfType<ModuleOp>()), symbols(module) {}
+      : model(model), module(model->getParentOfType<ModuleOp>()),
+        symbols(module) {}
   LogicalResult run();
 
 private:
@@ -56,7 +57,8 @@ private:
   ModelOp model;
   ModuleOp module;
   SymbolTable symbols;
-  llvm::SetVector<Operation *> order; ///< ops on the way to the full-depth result
+  llvm::SetVector<Operation *>
+      order; ///< ops on the way to the full-depth result
   std::vector<Cut> cuts;
   std::vector<Layer> layers;
   std::map<std::string, BlockOp> blocks; ///< by their text
@@ -82,7 +84,8 @@ void LayerFinder::findCuts() {
     for (Value result : op->getResults())
       if (lastUse.contains(result))
         live.insert(result);
-    if (live.size() == 1 && live[0].getDefiningOp() && isa<RankedTensorType>(live[0].getType()))
+    if (live.size() == 1 && live[0].getDefiningOp() &&
+        isa<RankedTensorType>(live[0].getType()))
       cuts.push_back({index + 1, live[0], attends});
   }
 }
@@ -96,7 +99,8 @@ bool LayerFinder::isTap(OpOperand &use) const {
 }
 
 bool LayerFinder::isTapped(Value value) const {
-  return llvm::any_of(value.getUses(), [&](OpOperand &use) { return isTap(use); });
+  return llvm::any_of(value.getUses(),
+                      [&](OpOperand &use) { return isTap(use); });
 }
 
 /// Gives exits that read a value inside of the layer their own copy of what
@@ -111,7 +115,8 @@ LogicalResult LayerFinder::separateTaps(const Layer &layer) {
       continue;
     if (!isPure(op))
       return emitError(op->getLoc())
-             << "an exit reads keys or values inside of layer " << layer.from.attends
+             << "an exit reads keys or values inside of layer "
+             << layer.from.attends
              << "; it may read the residual stream between layers only";
     OpBuilder builder(op->getContext());
     builder.setInsertionPointAfter(op);
@@ -130,12 +135,14 @@ void LayerFinder::outline(Layer &layer) {
   auto block = BlockOp::create(builder, loc, "layer");
   Block &body = block.getBody().emplaceBlock();
   IRMapping mapping;
-  mapping.map(layer.from.value, body.addArgument(layer.from.value.getType(), loc));
+  mapping.map(layer.from.value,
+              body.addArgument(layer.from.value.getType(), loc));
   SmallVector<Attribute> weights;
   builder.setInsertionPointToEnd(&body);
   for (size_t i = layer.from.end; i < layer.to.end; ++i) {
     for (Value operand : order[i]->getOperands())
-      if (auto use = operand.getDefiningOp<UseOp>(); use && !mapping.contains(operand)) {
+      if (auto use = operand.getDefiningOp<UseOp>();
+          use && !mapping.contains(operand)) {
         mapping.map(operand, body.addArgument(operand.getType(), use.getLoc()));
         weights.push_back(use.getWeightAttr());
       }
@@ -153,7 +160,8 @@ void LayerFinder::outline(Layer &layer) {
 }
 
 LogicalResult LayerFinder::findLayers() {
-  int64_t count = llvm::count_if(order, [](Operation *op) { return isa<AttendOp>(op); });
+  int64_t count =
+      llvm::count_if(order, [](Operation *op) { return isa<AttendOp>(op); });
   // A layer starts where only the stream is live for the last time before its
   // attention; the layer before it ends there.
   std::vector<std::optional<Cut>> starts(count);
@@ -162,8 +170,10 @@ LogicalResult LayerFinder::findLayers() {
       starts[cut.attends] = cut;
   for (int64_t i = 0; i < count; ++i)
     if (!starts[i])
-      return emitError(model.getLoc(), "cannot find the layers: more than one value is live before "
-                                       "attention ")
+      return emitError(
+                 model.getLoc(),
+                 "cannot find the layers: more than one value is live before "
+                 "attention ")
              << i;
   for (int64_t i = 0; i + 1 < count; ++i)
     layers.push_back({*starts[i], *starts[i + 1], {}, {}});
@@ -171,7 +181,8 @@ LogicalResult LayerFinder::findLayers() {
     if (layer.from.value.getType() != layer.to.value.getType())
       return emitError(layer.to.value.getLoc())
              << "cannot find the layers: the residual stream changes from "
-             << layer.from.value.getType() << " to " << layer.to.value.getType();
+             << layer.from.value.getType() << " to "
+             << layer.to.value.getType();
     outline(layer);
   }
   // Where the last layer ends nothing says but its likeness to the others.
@@ -185,7 +196,8 @@ LogicalResult LayerFinder::findLayers() {
     outline(candidate);
     bool matches = blocks.size() == known;
     if (!matches) {
-      std::erase_if(blocks, [&](auto &entry) { return entry.second == candidate.block; });
+      std::erase_if(
+          blocks, [&](auto &entry) { return entry.second == candidate.block; });
       candidate.block->erase();
     }
     bool isNorm = isa_and_nonnull<NormOp>(cut.value.getDefiningOp());
@@ -198,9 +210,10 @@ LogicalResult LayerFinder::findLayers() {
   }
   if (count > 0) {
     if (!last)
-      return emitError(model.getLoc(),
-                       "cannot find the layers: no value alone is live behind the last "
-                       "attention");
+      return emitError(
+          model.getLoc(),
+          "cannot find the layers: no value alone is live behind the last "
+          "attention");
     outline(*last);
     layers.push_back(*last);
   }
@@ -238,11 +251,11 @@ void LayerFinder::replaceRuns() {
     ArrayAttr list = builder.getArrayAttr(ArrayRef(weights).take_front(period));
     Value result;
     if (period < run)
-      result =
-          RecurseOp::create(builder, loc, old.getType(), callee, stream, run / period, begin, list);
+      result = RecurseOp::create(builder, loc, old.getType(), callee, stream,
+                                 run / period, begin, list);
     else
-      result = LayersOp::create(builder, loc, old.getType(), callee, stream, Value(), Value(),
-                                begin, list, false);
+      result = LayersOp::create(builder, loc, old.getType(), callee, stream,
+                                Value(), Value(), begin, list, false);
     old.replaceAllUsesExcept(result, result.getDefiningOp());
     stream = result;
     begin = end;
@@ -262,7 +275,8 @@ LogicalResult LayerFinder::run() {
       symbols.insert(layer.block, Block::iterator(model));
     }
   replaceRuns();
-  // The outlined ops, last first; appends have an effect and would not go as dead.
+  // The outlined ops, last first; appends have an effect and would not go as
+  // dead.
   for (const Layer &layer : llvm::reverse(layers))
     for (size_t i = layer.to.end; i-- > layer.from.end;)
       order[i]->erase();
@@ -274,8 +288,8 @@ namespace {
 struct RaiseBlocks : adaptive::impl::RaiseBlocksBase<RaiseBlocks> {
   void runOnOperation() override {
     for (auto model : llvm::to_vector(getOperation().getOps<ModelOp>())) {
-      bool flat =
-          llvm::any_of(model.getBody().front(), [](Operation &op) { return isa<AttendOp>(op); });
+      bool flat = llvm::any_of(model.getBody().front(),
+                               [](Operation &op) { return isa<AttendOp>(op); });
       if (flat && failed(LayerFinder(model).run()))
         return signalPassFailure();
     }

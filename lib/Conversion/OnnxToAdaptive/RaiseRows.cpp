@@ -31,7 +31,8 @@ struct RaiseRows : adaptive::impl::RaiseRowsBase<RaiseRows> {
     for (auto function : getOperation().getOps<func::FuncOp>())
       if (function.isPublic() && !function.isExternal()) {
         if (main) {
-          emitError(function.getLoc(), "only one graph can be raised, but the module has two");
+          emitError(function.getLoc(),
+                    "only one graph can be raised, but the module has two");
           return signalPassFailure();
         }
         main = function;
@@ -39,13 +40,15 @@ struct RaiseRows : adaptive::impl::RaiseRowsBase<RaiseRows> {
     if (!main)
       return; // raised already
     if (maxPosition < 0 || maxPosition > std::numeric_limits<int32_t>::max()) {
-      emitError(main.getLoc(), "max-position must lie in [1, 2^31), but got ") << maxPosition;
+      emitError(main.getLoc(), "max-position must lie in [1, 2^31), but got ")
+          << maxPosition;
       return signalPassFailure();
     }
     if (failed(raising::Raiser(main, maxPosition).run()))
       return signalPassFailure();
     // Reference bodies of ai.adaptive operators have done their work.
-    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
+    for (auto function :
+         llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>()))
       if (function.isPrivate() && function->hasAttr("onnx.function"))
         function.erase();
   }

@@ -19,8 +19,9 @@ using namespace adaptive::raising;
 static constexpr int64_t defaultPosition = 2048;
 
 Raiser::Raiser(func::FuncOp function, int64_t maxPosition)
-    : function(function), module(function->getParentOfType<ModuleOp>()), symbols(module),
-      shapes(function), builder(function.getContext()), loc(function.getLoc()),
+    : function(function), module(function->getParentOfType<ModuleOp>()),
+      symbols(module), shapes(function), builder(function.getContext()),
+      loc(function.getLoc()),
       maxPosition(maxPosition == 0 ? defaultPosition : maxPosition),
       isDefaultPosition(maxPosition == 0) {}
 
@@ -28,8 +29,10 @@ std::string Raiser::nameOf(NodeOp node) const {
   if (auto name = dyn_cast<NameLoc>(node.getLoc()))
     return name.getName().str();
   auto names = node->getAttrOfType<ArrayAttr>("onnx.names");
-  auto first = names && !names.empty() ? dyn_cast<StringAttr>(names[0]) : StringAttr();
-  return first && !first.getValue().empty() ? first.getValue().str() : node.getOpType().str();
+  auto first =
+      names && !names.empty() ? dyn_cast<StringAttr>(names[0]) : StringAttr();
+  return first && !first.getValue().empty() ? first.getValue().str()
+                                            : node.getOpType().str();
 }
 
 const Abstract &Raiser::get(Value value) const {
@@ -58,14 +61,16 @@ static std::optional<int64_t> cacheAxis(Value argument) {
     auto node = dyn_cast<NodeOp>(use.getOwner());
     if (!node)
       continue;
-    if (node.is("Attention") && (use.getOperandNumber() == 4 || use.getOperandNumber() == 5))
+    if (node.is("Attention") &&
+        (use.getOperandNumber() == 4 || use.getOperandNumber() == 5))
       return 2;
     bool passes = node.is("Identity") || node.is("Cast") ||
                   (node.is("Concat") && node.getInputs().size() == 1);
     if (passes)
       if (auto axis = cacheAxis(node.getResult(0)))
         return axis;
-    if (node.is("Concat") && node.getInputs().size() == 2 && use.getOperandNumber() == 0)
+    if (node.is("Concat") && node.getInputs().size() == 2 &&
+        use.getOperandNumber() == 0)
       return intAttr(node, "axis", 0);
   }
   return std::nullopt;
@@ -79,7 +84,8 @@ static bool indexesTable(Value argument) {
     if (node.is("Cast") || node.is("Identity"))
       return indexesTable(node.getResult(0));
     return node.is("Gather") && use.getOperandNumber() == 1 &&
-           isa_and_nonnull<UseOp, onnx_carrier::ConstantOp>(node.getInputs()[0].getDefiningOp()) &&
+           isa_and_nonnull<UseOp, onnx_carrier::ConstantOp>(
+               node.getInputs()[0].getDefiningOp()) &&
            isa<FloatType>(getElementTypeOrSelf(node.getInputs()[0].getType()));
   });
 }
@@ -101,7 +107,8 @@ LogicalResult Raiser::bindArguments() {
   bool anyCache = false;
   for (BlockArgument argument : arguments) {
     const TensorInfo &info = shapes.of(argument);
-    auto axis = isa<FloatType>(getElementTypeOrSelf(argument.getType())) && info.shape.size() >= 3
+    auto axis = isa<FloatType>(getElementTypeOrSelf(argument.getType())) &&
+                        info.shape.size() >= 3
                     ? cacheAxis(argument)
                     : std::nullopt;
     auto position = axis ? normalAxis(*axis, info.shape.size()) : std::nullopt;
@@ -116,27 +123,32 @@ LogicalResult Raiser::bindArguments() {
   }
   // Token ids: by name, or the one integer input that looks up a table.
   auto isIds = [&](BlockArgument argument) {
-    return argument.getType() && getElementTypeOrSelf(argument.getType()).isInteger() &&
+    return argument.getType() &&
+           getElementTypeOrSelf(argument.getType()).isInteger() &&
            shapes.rank(argument) == 2;
   };
   for (BlockArgument argument : arguments)
-    if (isIds(argument) && nameOfArgument(argument.getArgNumber()) == "input_ids")
+    if (isIds(argument) &&
+        nameOfArgument(argument.getArgNumber()) == "input_ids")
       idsArgument = argument.getArgNumber();
   for (BlockArgument argument : arguments)
     if (!idsArgument && isIds(argument) && indexesTable(argument) &&
         nameOfArgument(argument.getArgNumber()) != "position_ids")
       idsArgument = argument.getArgNumber();
   if (!idsArgument)
-    return emitError(function.getLoc(),
-                     "cannot be raised: no input of token ids [batch, sequence]; "
-                     "an integer input named 'input_ids' or one that indexes an "
-                     "embedding table is needed");
+    return emitError(
+        function.getLoc(),
+        "cannot be raised: no input of token ids [batch, sequence]; "
+        "an integer input named 'input_ids' or one that indexes an "
+        "embedding table is needed");
   const Shape &shape = shapes.shape(arguments[*idsArgument]);
   batch = shape[0];
   sequence = shape[1];
   if (sequence.isConstant(1))
-    return emitError(function.getLoc(), "cannot be raised: the sequence length of input '")
-           << nameOfArgument(*idsArgument) << "' is fixed to 1; it must be dynamic";
+    return emitError(function.getLoc(),
+                     "cannot be raised: the sequence length of input '")
+           << nameOfArgument(*idsArgument)
+           << "' is fixed to 1; it must be dynamic";
   for (BlockArgument argument : arguments) {
     unsigned i = argument.getArgNumber();
     StringRef name = nameOfArgument(i);
@@ -150,17 +162,20 @@ LogicalResult Raiser::bindArguments() {
         batchAxis.push_back({Factor::Batch, batch, 0});
       values[argument] = TokenIds{{batchAxis, rowAxis}};
     } else if (name == "attention_mask" && rank == 2) {
-      values[argument] = MaskValue::uniform(1); // all tokens of a sequence are there
+      values[argument] =
+          MaskValue::uniform(1); // all tokens of a sequence are there
     } else if (name == "position_ids" && element.isInteger() && rank == 2) {
       values[argument] = AffineIndex{{0, 1}, past};
     } else if (name == "cache_position" && element.isInteger() && rank == 1) {
       values[argument] = AffineIndex{{1}, past};
-    } else if (element.isInteger(1) && rank == 2 && (name == "enabled" || feedsExit(argument))) {
+    } else if (element.isInteger(1) && rank == 2 &&
+               (name == "enabled" || feedsExit(argument))) {
       values[argument] = RowFlag{i};
     } else {
-      values[argument] = fail("input '" + name +
-                              "' is none of token ids, attention_mask, position_ids, "
-                              "cache_position, a KV cache or the enabled flags of exits");
+      values[argument] =
+          fail("input '" + name +
+               "' is none of token ids, attention_mask, position_ids, "
+               "cache_position, a KV cache or the enabled flags of exits");
     }
   }
   return success();
@@ -168,13 +183,15 @@ LogicalResult Raiser::bindArguments() {
 
 void Raiser::apply(NodeOp node, Results results) {
   if (node.getDomainName() == "ai.adaptive") {
-    results[0] = node.getOpType() == "Exit"   ? exitPoint(node)
-                 : node.getOpType() == "Keep" ? keep(node)
-                                              : Abstract(fail("no rule for this operator"));
+    results[0] = node.getOpType() == "Exit" ? exitPoint(node)
+                 : node.getOpType() == "Keep"
+                     ? keep(node)
+                     : Abstract(fail("no rule for this operator"));
     return;
   }
   if (!node.getDomainName().empty()) {
-    results[0] = fail("no rule for operators of domain '" + node.getDomainName() + "'");
+    results[0] =
+        fail("no rule for operators of domain '" + node.getDomainName() + "'");
     return;
   }
   StringRef name = node.getOpType();
@@ -187,27 +204,30 @@ void Raiser::apply(NodeOp node, Results results) {
   if (name == "Attention")
     return attention(node, results);
   using Rule = Abstract (Raiser::*)(NodeOp);
-  Rule rule = llvm::StringSwitch<Rule>(name)
-                  .Cases({"Reshape", "Squeeze", "Unsqueeze", "Flatten"}, &Raiser::reshape)
-                  .Case("Transpose", &Raiser::transpose)
-                  .Case("Expand", &Raiser::expand)
-                  .Case("Slice", &Raiser::slice)
-                  .Case("Concat", &Raiser::concat)
-                  .Case("Range", &Raiser::range)
-                  .Case("Trilu", &Raiser::trilu)
-                  .Case("CumSum", &Raiser::cumSum)
-                  .Case("ConstantOfShape", &Raiser::constantOfShape)
-                  .Case("Gather", &Raiser::gather)
-                  .Case("GatherND", &Raiser::gatherND)
-                  .Case("MatMul", &Raiser::matmul)
-                  .Case("Gemm", &Raiser::gemm)
-                  .Cases({"RMSNormalization", "SimplifiedLayerNormalization", "LayerNormalization"},
-                         &Raiser::normalization)
-                  .Case("ReduceMean", &Raiser::reduceMean)
-                  .Case("RotaryEmbedding", &Raiser::rotaryEmbedding)
-                  .Case("Softmax", &Raiser::softmax)
-                  .Cases({"Gelu", "Dropout", "Swish"}, &Raiser::elementwise)
-                  .Default(isElementwise(name) ? &Raiser::elementwise : nullptr);
+  Rule rule =
+      llvm::StringSwitch<Rule>(name)
+          .Cases({"Reshape", "Squeeze", "Unsqueeze", "Flatten"},
+                 &Raiser::reshape)
+          .Case("Transpose", &Raiser::transpose)
+          .Case("Expand", &Raiser::expand)
+          .Case("Slice", &Raiser::slice)
+          .Case("Concat", &Raiser::concat)
+          .Case("Range", &Raiser::range)
+          .Case("Trilu", &Raiser::trilu)
+          .Case("CumSum", &Raiser::cumSum)
+          .Case("ConstantOfShape", &Raiser::constantOfShape)
+          .Case("Gather", &Raiser::gather)
+          .Case("GatherND", &Raiser::gatherND)
+          .Case("MatMul", &Raiser::matmul)
+          .Case("Gemm", &Raiser::gemm)
+          .Cases({"RMSNormalization", "SimplifiedLayerNormalization",
+                  "LayerNormalization"},
+                 &Raiser::normalization)
+          .Case("ReduceMean", &Raiser::reduceMean)
+          .Case("RotaryEmbedding", &Raiser::rotaryEmbedding)
+          .Case("Softmax", &Raiser::softmax)
+          .Cases({"Gelu", "Dropout", "Swish"}, &Raiser::elementwise)
+          .Default(isElementwise(name) ? &Raiser::elementwise : nullptr);
   if (!rule) {
     results[0] = fail("no rule for this operator");
     return;
@@ -215,24 +235,28 @@ void Raiser::apply(NodeOp node, Results results) {
   results[0] = (this->*rule)(node);
 }
 
-/// Whether a value's dimensions are those that shape analysis gives it. They can
-/// differ only when the file contradicts itself.
+/// Whether a value's dimensions are those that shape analysis gives it. They
+/// can differ only when the file contradicts itself.
 static bool fitsRank(const Abstract &value, size_t rank) {
   return std::visit(
       [&](const auto &known) {
         using T = std::decay_t<decltype(known)>;
-        if constexpr (std::is_same_v<T, RowsView> || std::is_same_v<T, TokenIds>)
+        if constexpr (std::is_same_v<T, RowsView> ||
+                      std::is_same_v<T, TokenIds>)
           return known.axes.size() == rank;
         else if constexpr (std::is_same_v<T, HeadMix>)
           return known.base.axes.size() == rank && known.axis < rank;
         else if constexpr (std::is_same_v<T, AffineIndex>)
           return known.coefficients.size() == rank;
         else if constexpr (std::is_same_v<T, MaskValue>)
-          return known.isUniform() || (known.keyAxis < int(rank) && known.queryAxis < int(rank));
+          return known.isUniform() ||
+                 (known.keyAxis < int(rank) && known.queryAxis < int(rank));
         else if constexpr (std::is_same_v<T, PositionTable>)
           return known.positionAxis < rank && known.columnAxis < rank;
-        else if constexpr (std::is_same_v<T, Square> || std::is_same_v<T, Centered> ||
-                           std::is_same_v<T, RowStat> || std::is_same_v<T, Normalized>)
+        else if constexpr (std::is_same_v<T, Square> ||
+                           std::is_same_v<T, Centered> ||
+                           std::is_same_v<T, RowStat> ||
+                           std::is_same_v<T, Normalized>)
           return known.x.axes.size() == rank;
         else
           return true;
@@ -277,27 +301,31 @@ void Raiser::reportUnknowns(ArrayRef<Value> roots) {
       for (OpOperand &operand : op->getOpOperands())
         // An exit reads its score and `enabled` itself.
         if (auto node = dyn_cast<NodeOp>(op);
-            !node || node.getOpType() != "Exit" || operand.getOperandNumber() == 0 ||
+            !node || node.getOpType() != "Exit" ||
+            operand.getOperandNumber() == 0 ||
             operand.getOperandNumber() == 1 || operand.getOperandNumber() == 3)
           work.insert(operand.get());
   }
   SmallVector<Operation *> ordered(guilty.begin(), guilty.end());
-  llvm::sort(ordered, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+  llvm::sort(ordered,
+             [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
   for (Operation *op : ordered) {
     auto node = dyn_cast<NodeOp>(op);
     std::string reason;
     for (Value result : op->getResults())
-      if (auto *unknown = std::get_if<Unknown>(&get(result)); unknown && unknown->root)
+      if (auto *unknown = std::get_if<Unknown>(&get(result));
+          unknown && unknown->root)
         reason = reason.empty() ? unknown->reason : reason;
     InFlightDiagnostic remark = emitRemark(op->getLoc()) << "not raised: ";
     if (node)
-      remark << "node '" << nameOf(node) << "' (" << node.getOpType() << ", opset "
-             << node.getOpset() << "): ";
+      remark << "node '" << nameOf(node) << "' (" << node.getOpType()
+             << ", opset " << node.getOpset() << "): ";
     remark << reason;
     ++count;
   }
   emitError(function.getLoc(), "cannot be raised to rows: ")
-      << count << " place" << (count == 1 ? "" : "s") << " not understood, see the remarks";
+      << count << " place" << (count == 1 ? "" : "s")
+      << " not understood, see the remarks";
 }
 
 void Raiser::discard() {
@@ -326,7 +354,8 @@ LogicalResult Raiser::finish() {
     if (!isCache(get(terminator->getOperand(i))))
       logits = i;
   if (!logits)
-    return emitError(function.getLoc(), "cannot be raised: it has no output of logits");
+    return emitError(function.getLoc(),
+                     "cannot be raised: it has no output of logits");
   Value output = terminator->getOperand(*logits);
   if (std::holds_alternative<Unknown>(get(output))) {
     reportUnknowns(output);
@@ -335,17 +364,21 @@ LogicalResult Raiser::finish() {
   builder.setInsertionPointToEnd(&model.getBody().front());
   auto view = rows(get(output));
   Value result = view ? plainRows(*view) : Value();
-  if (!result || !hasRole(view->axes.size() == 3 ? view->axes[1] : Axis(), Factor::Row))
+  if (!result ||
+      !hasRole(view->axes.size() == 3 ? view->axes[1] : Axis(), Factor::Row))
     return emitError(function.getLoc(), "cannot be raised: output '")
-           << outputName(*logits) << "' is not logits [batch, sequence, vocabulary]";
+           << outputName(*logits)
+           << "' is not logits [batch, sequence, vocabulary]";
   for (unsigned i = 0; i < terminator->getNumOperands(); ++i) {
     Value other = terminator->getOperand(i);
-    bool isCopy = isa<BlockArgument>(other) || std::holds_alternative<Unknown>(get(other));
+    bool isCopy = isa<BlockArgument>(other) ||
+                  std::holds_alternative<Unknown>(get(other));
     if (i != *logits && !isCache(get(other)) && !isCopy)
       emitRemark(function.getLoc(), "output '")
           << outputName(i) << "' is not part of generation: dropped";
     else if (i != *logits && std::holds_alternative<Unknown>(get(other)))
-      emitRemark(function.getLoc(), "output '") << outputName(i) << "' is not understood: dropped";
+      emitRemark(function.getLoc(), "output '")
+          << outputName(i) << "' is not understood: dropped";
   }
   YieldOp::create(builder, function.getLoc(), result);
   return finishExits();
@@ -353,26 +386,31 @@ LogicalResult Raiser::finish() {
 
 static WeightRef constantRef(onnx_carrier::ConstantOp op) {
   auto name = dyn_cast<NameLoc>(op.getLoc());
-  return {
-      {}, dyn_cast<DenseElementsAttr>(op.getValue()), false, name ? name.getName() : StringAttr()};
+  return {{},
+          dyn_cast<DenseElementsAttr>(op.getValue()),
+          false,
+          name ? name.getName() : StringAttr()};
 }
 
 LogicalResult Raiser::run() {
   if (!function.getBody().hasOneBlock())
-    return emitError(function.getLoc(), "cannot be raised: it is not one graph");
+    return emitError(function.getLoc(),
+                     "cannot be raised: it is not one graph");
   if (failed(bindArguments()))
     return failure();
   builder.setInsertionPoint(function);
-  model = ModelOp::create(builder, function.getLoc(), function.getSymName(), maxPosition,
-                          DictionaryAttr());
+  model = ModelOp::create(builder, function.getLoc(), function.getSymName(),
+                          maxPosition, DictionaryAttr());
   Block &body = model.getBody().emplaceBlock();
-  body.addArgument(RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type()),
-                   function.getArgument(*idsArgument).getLoc());
+  body.addArgument(
+      RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type()),
+      function.getArgument(*idsArgument).getLoc());
   for (Operation &op : function.getBody().front()) {
     if (auto node = dyn_cast<NodeOp>(op))
       visit(node);
     else if (auto use = dyn_cast<UseOp>(op))
-      values[use] = WeightRef{symbols.lookup<WeightOp>(use.getWeight()), {}, false};
+      values[use] =
+          WeightRef{symbols.lookup<WeightOp>(use.getWeight()), {}, false};
     else if (auto constant = dyn_cast<onnx_carrier::ConstantOp>(op))
       values[constant] = constantRef(constant);
     else if (isa<onnx_carrier::NoneOp>(op))
@@ -384,11 +422,13 @@ LogicalResult Raiser::run() {
   }
   eraseDeadOps(body, isOpTriviallyDead);
   if (tableLimit)
-    model.setMaxPosition(hasComputedTable ? std::min(*tableLimit, maxPosition) : *tableLimit);
+    model.setMaxPosition(hasComputedTable ? std::min(*tableLimit, maxPosition)
+                                          : *tableLimit);
   if (isDefaultPosition && (hasComputedTable || !tableLimit))
     emitRemark(model.getLoc(), "sequences may have ")
         << model.getMaxPosition()
-        << " positions: neither a stored rotary table nor max-position says how many";
+        << " positions: neither a stored rotary table nor max-position says "
+           "how many";
   function->erase();
   eraseUnusedWeights();
   return success();

@@ -55,11 +55,13 @@ private:
   /// one.
   mlir::Value useVector(const WeightRef &weight, int64_t size);
   mlir::Value useMatrix(const WeightRef &weight, int64_t rows, int64_t columns);
-  mlir::Value useTable(llvm::StringRef function, llvm::ArrayRef<double> frequencies);
+  mlir::Value useTable(llvm::StringRef function,
+                       llvm::ArrayRef<double> frequencies);
   mlir::Value useSymbol(mlir::StringRef name, mlir::Type type);
   mlir::Value useConstant(mlir::DenseElementsAttr value, mlir::StringAttr name);
   llvm::StringRef addSymbol(mlir::Operation *op);
-  std::optional<llvm::SmallVector<double>> vectorElements(mlir::Value value) const;
+  std::optional<llvm::SmallVector<double>>
+  vectorElements(mlir::Value value) const;
   void eraseUnusedWeights();
 
   //===-- Views.cpp
@@ -87,8 +89,8 @@ private:
   std::optional<Abstract> compareIndices(NodeOp node);
   std::optional<Abstract> maskArithmetic(NodeOp node);
   std::optional<Abstract> tableArithmetic(NodeOp node);
-  Abstract range(NodeOp node), trilu(NodeOp node), cumSum(NodeOp node), gatherND(NodeOp node),
-      constantOfShape(NodeOp node);
+  Abstract range(NodeOp node), trilu(NodeOp node), cumSum(NodeOp node),
+      gatherND(NodeOp node), constantOfShape(NodeOp node);
 
   //===-- Elementwise.cpp
   //---------------------------------------------------===//
@@ -104,14 +106,17 @@ private:
   /// A `map` over `operands`; null if `body` gives null.
   mlir::Value
   makeMap(mlir::ValueRange operands, mlir::Type type,
-          llvm::function_ref<mlir::Value(mlir::OpBuilder &, llvm::ArrayRef<mlir::Value>)> body);
+          llvm::function_ref<mlir::Value(mlir::OpBuilder &,
+                                         llvm::ArrayRef<mlir::Value>)>
+              body);
 
   //===-- Linear.cpp
   //--------------------------------------------------------===//
   Abstract gather(NodeOp node);
   Abstract matmul(NodeOp node);
   Abstract gemm(NodeOp node);
-  Abstract linear(const RowsView &x, const WeightRef &weight, bool transposeWeight);
+  Abstract linear(const RowsView &x, const WeightRef &weight,
+                  bool transposeWeight);
 
   //===-- Norms.cpp
   //---------------------------------------------------------===//
@@ -133,14 +138,17 @@ private:
   void attention(NodeOp node, Results results);
   Abstract softmax(NodeOp node);
   std::optional<Abstract> attentionMatmul(NodeOp node);
-  Abstract attend(const Scores &scores, const RowsView &value, const Axes &resultAxes);
-  std::optional<std::string> applyMask(Scores &scores, const MaskValue &mask, size_t rank) const;
+  Abstract attend(const Scores &scores, const RowsView &value,
+                  const Axes &resultAxes);
+  std::optional<std::string> applyMask(Scores &scores, const MaskValue &mask,
+                                       size_t rank) const;
 
   //===-- Exits.cpp
   //---------------------------------------------------------===//
   Abstract exitPoint(NodeOp node);
   Abstract keep(NodeOp node);
-  mlir::Value score(mlir::Value value, Criterion &criterion, std::string &reason);
+  mlir::Value score(mlir::Value value, Criterion &criterion,
+                    std::string &reason);
   int64_t depthOf(mlir::Value value) const;
   llvm::LogicalResult finishExits();
 
@@ -153,15 +161,18 @@ private:
   int64_t maxPosition;
   bool isDefaultPosition = false; ///< nobody said how long sequences may be
   bool hasComputedTable = false;
-  std::optional<int64_t> tableLimit; ///< rows of the shortest stored rotary table
+  std::optional<int64_t>
+      tableLimit; ///< rows of the shortest stored rotary table
 
   llvm::DenseMap<mlir::Value, Abstract> values;
   ModelOp model;
   SymExpr batch, sequence, past; ///< sizes; `past` is 0 without cache
   std::optional<unsigned> idsArgument;
   llvm::StringMap<mlir::Value> uses;
-  llvm::DenseMap<mlir::Attribute, std::string> madeWeights; ///< symbols by what they hold
-  llvm::SmallVector<mlir::Operation *> created;             ///< module-level ops, for `discard`
+  llvm::DenseMap<mlir::Attribute, std::string>
+      madeWeights; ///< symbols by what they hold
+  llvm::SmallVector<mlir::Operation *>
+      created; ///< module-level ops, for `discard`
   std::map<std::pair<const void *, double>, mlir::Value> scaledRows;
   llvm::DenseMap<mlir::Value, mlir::Value> appended; ///< keys -> kv
   struct ExitRecord {

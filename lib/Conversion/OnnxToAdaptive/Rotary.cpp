@@ -45,7 +45,8 @@ struct Rotation {
 } // namespace
 
 /// Reads the mix as a rotation of the first 2 * pairs elements.
-static std::optional<Rotation> readRotation(const HeadMix &mix, size_t pairs, bool interleaved) {
+static std::optional<Rotation> readRotation(const HeadMix &mix, size_t pairs,
+                                            bool interleaved) {
   Rotation result{interleaved, 0, {}, {}};
   for (size_t i = 0; i < mix.elements.size(); ++i) {
     const auto &terms = mix.elements[i];
@@ -53,7 +54,8 @@ static std::optional<Rotation> readRotation(const HeadMix &mix, size_t pairs, bo
       result.factor = terms[0].factor;
     if (i >= 2 * pairs) {
       if (terms.size() != 1 || terms[0].source != int64_t(i) ||
-          terms[0].column.kind != Column::None || terms[0].factor != result.factor)
+          terms[0].column.kind != Column::None ||
+          terms[0].factor != result.factor)
         return std::nullopt;
       continue;
     }
@@ -66,7 +68,8 @@ static std::optional<Rotation> readRotation(const HeadMix &mix, size_t pairs, bo
     unsigned own = terms[0].source == int64_t(i) ? 0 : 1;
     const Term &self = terms[own], &other = terms[1 - own];
     if (self.source != int64_t(i) || other.source != int64_t(partner) ||
-        self.factor != result.factor || other.factor != (isFirst ? -result.factor : result.factor))
+        self.factor != result.factor ||
+        other.factor != (isFirst ? -result.factor : result.factor))
       return std::nullopt;
     if (isFirst) {
       if (result.cos.size() != pair)
@@ -87,7 +90,8 @@ static bool isPlain(const HeadMix &mix, int64_t size) {
     return false;
   for (auto [i, terms] : llvm::enumerate(mix.elements))
     if (terms.size() != 1 || terms[0].source != int64_t(i) ||
-        terms[0].column.kind != Column::None || terms[0].factor != mix.elements[0][0].factor)
+        terms[0].column.kind != Column::None ||
+        terms[0].factor != mix.elements[0][0].factor)
       return false;
   return size > 0;
 }
@@ -102,10 +106,11 @@ std::optional<RowsView> Raiser::mixAsRows(const HeadMix &mix) {
     view.scale *= mix.elements[0][0].factor;
     return view;
   }
-  size_t rotated =
-      llvm::count_if(mix.elements, [](const auto &terms) { return terms.size() == 2; });
+  size_t rotated = llvm::count_if(
+      mix.elements, [](const auto &terms) { return terms.size() == 2; });
   int64_t whole = cast<RankedTensorType>(view.rows.getType()).getDimSize(1);
-  if (rotated < 2 || rotated % 2 || axis[0].stride != 1 || whole % *size || view.past)
+  if (rotated < 2 || rotated % 2 || axis[0].stride != 1 || whole % *size ||
+      view.past)
     return std::nullopt;
   auto rotation = readRotation(mix, rotated / 2, false);
   if (!rotation)
@@ -116,26 +121,29 @@ std::optional<RowsView> Raiser::mixAsRows(const HeadMix &mix) {
   Value input = plainRows(view);
   if (!cos || !sin || !*cos || !*sin || !input)
     return std::nullopt;
-  bool sinFirst = rotation->cos[0].kind == Column::Sin || rotation->sin[0].kind == Column::Cos;
+  bool sinFirst = rotation->cos[0].kind == Column::Sin ||
+                  rotation->sin[0].kind == Column::Cos;
   if (sinFirst)
     return std::nullopt;
-  view.rows = RopeOp::create(builder, loc, input.getType(), input, *cos, *sin, *size,
-                             rotation->interleaved);
+  view.rows = RopeOp::create(builder, loc, input.getType(), input, *cos, *sin,
+                             *size, rotation->interleaved);
   view.scale = rotation->factor;
   return view;
 }
 
 /// Operand `index` of RotaryEmbedding as columns by position: gathered before,
 /// or a stored table with position ids.
-std::optional<PositionTable> Raiser::positionTable(NodeOp node, unsigned index) {
+std::optional<PositionTable> Raiser::positionTable(NodeOp node,
+                                                   unsigned index) {
   if (auto *table = inputAs<PositionTable>(node, index))
     return *table;
   if (!hasInput(node, 3))
     return std::nullopt;
   auto stored = weight(node.getInputs()[index]);
   auto *position = inputAs<AffineIndex>(node, 3);
-  if (!stored || !position || stored->transposed || stored->storedShape().size() != 2 ||
-      position->coefficients.size() != 2 || !isPosition(*position, 1))
+  if (!stored || !position || stored->transposed ||
+      stored->storedShape().size() != 2 || position->coefficients.size() != 2 ||
+      !isPosition(*position, 1))
     return std::nullopt;
   PositionTable result{1, 2, {}};
   for (int64_t i = 0; i < stored->storedShape()[1]; ++i) {
@@ -162,7 +170,8 @@ Abstract Raiser::rotaryEmbedding(NodeOp node) {
       return fail("heads do not lie side by side in a row");
     headDim = *width;
   } else {
-    auto width = view->axes.size() == 3 ? contiguousWidth(view->axes[2]) : std::nullopt;
+    auto width =
+        view->axes.size() == 3 ? contiguousWidth(view->axes[2]) : std::nullopt;
     if (!width || heads <= 0 || *width % heads)
       return fail("num_heads does not divide the row");
     headDim = *width / heads;
@@ -173,14 +182,15 @@ Abstract Raiser::rotaryEmbedding(NodeOp node) {
   auto pairsFit = [&](const PositionTable &table) {
     return int64_t(table.columns.size()) * 2 == rotated;
   };
-  if (rotated > headDim || !pairsFit(*cos) || !pairsFit(*sin) || !isWholeRow(view->axes, whole) ||
-      whole % headDim)
+  if (rotated > headDim || !pairsFit(*cos) || !pairsFit(*sin) ||
+      !isWholeRow(view->axes, whole) || whole % headDim)
     return fail("tables, heads and row do not fit together");
   auto cosTable = tableOf(cos->columns), sinTable = tableOf(sin->columns);
   Value input = plainRows(*view);
   if (!cosTable || !sinTable || !*cosTable || !*sinTable || !input)
     return fail("its tables are not whole tables of cosines and sines");
-  Value result = RopeOp::create(builder, loc, input.getType(), input, *cosTable, *sinTable, headDim,
-                                intAttr(node, "interleaved", 0) != 0);
+  Value result =
+      RopeOp::create(builder, loc, input.getType(), input, *cosTable, *sinTable,
+                     headDim, intAttr(node, "interleaved", 0) != 0);
   return RowsView{result, view->axes, 1, std::nullopt};
 }

@@ -55,48 +55,51 @@ enum class Op {
 } // namespace
 
 static const llvm::StringMap<Op> &table() {
-  static const llvm::StringMap<Op> ops = {{"Identity", Op::Copy},
-                                          {"Cast", Op::Copy},
-                                          {"CastLike", Op::Copy},
-                                          {"Add", Op::Add},
-                                          {"Sub", Op::Sub},
-                                          {"Mul", Op::Mul},
-                                          {"Div", Op::Div},
-                                          {"Mod", Op::Mod},
-                                          {"Neg", Op::Neg},
-                                          {"Abs", Op::Abs},
-                                          {"Min", Op::Min},
-                                          {"Max", Op::Max},
-                                          {"Pow", Op::Pow},
-                                          {"Sqrt", Op::Sqrt},
-                                          {"Reciprocal", Op::Reciprocal},
-                                          {"Exp", Op::Exp},
-                                          {"Log", Op::Log},
-                                          {"Cos", Op::Cos},
-                                          {"Sin", Op::Sin},
-                                          {"Tanh", Op::Tanh},
-                                          {"Sigmoid", Op::Sigmoid},
-                                          {"Erf", Op::Erf},
-                                          {"Floor", Op::Floor},
-                                          {"Ceil", Op::Ceil},
-                                          {"Round", Op::Round},
-                                          {"Relu", Op::Relu},
-                                          {"IsNaN", Op::IsNaN},
-                                          {"Equal", Op::Equal},
-                                          {"Less", Op::Less},
-                                          {"LessOrEqual", Op::LessOrEqual},
-                                          {"Greater", Op::Greater},
-                                          {"GreaterOrEqual", Op::GreaterOrEqual},
-                                          {"And", Op::And},
-                                          {"Or", Op::Or},
-                                          {"Xor", Op::Xor},
-                                          {"Not", Op::Not},
-                                          {"Where", Op::Where},
-                                          {"Sign", Op::Sign}};
+  static const llvm::StringMap<Op> ops = {
+      {"Identity", Op::Copy},
+      {"Cast", Op::Copy},
+      {"CastLike", Op::Copy},
+      {"Add", Op::Add},
+      {"Sub", Op::Sub},
+      {"Mul", Op::Mul},
+      {"Div", Op::Div},
+      {"Mod", Op::Mod},
+      {"Neg", Op::Neg},
+      {"Abs", Op::Abs},
+      {"Min", Op::Min},
+      {"Max", Op::Max},
+      {"Pow", Op::Pow},
+      {"Sqrt", Op::Sqrt},
+      {"Reciprocal", Op::Reciprocal},
+      {"Exp", Op::Exp},
+      {"Log", Op::Log},
+      {"Cos", Op::Cos},
+      {"Sin", Op::Sin},
+      {"Tanh", Op::Tanh},
+      {"Sigmoid", Op::Sigmoid},
+      {"Erf", Op::Erf},
+      {"Floor", Op::Floor},
+      {"Ceil", Op::Ceil},
+      {"Round", Op::Round},
+      {"Relu", Op::Relu},
+      {"IsNaN", Op::IsNaN},
+      {"Equal", Op::Equal},
+      {"Less", Op::Less},
+      {"LessOrEqual", Op::LessOrEqual},
+      {"Greater", Op::Greater},
+      {"GreaterOrEqual", Op::GreaterOrEqual},
+      {"And", Op::And},
+      {"Or", Op::Or},
+      {"Xor", Op::Xor},
+      {"Not", Op::Not},
+      {"Where", Op::Where},
+      {"Sign", Op::Sign}};
   return ops;
 }
 
-bool adaptive::raising::isElementwise(StringRef opType) { return table().contains(opType); }
+bool adaptive::raising::isElementwise(StringRef opType) {
+  return table().contains(opType);
+}
 
 static std::optional<bool> compare(Op op, const SymExpr &a, const SymExpr &b) {
   SymExpr up = b - a, down = a - b;
@@ -123,7 +126,8 @@ static std::optional<bool> compare(Op op, const SymExpr &a, const SymExpr &b) {
 
 static std::optional<Scalar> onIntegers(Op op, ArrayRef<Scalar> in) {
   auto truth = [](bool value) { return Scalar(SymExpr(value ? 1 : 0)); };
-  const SymExpr &a = in[0].integer, &b = in.size() > 1 ? in[1].integer : in[0].integer;
+  const SymExpr &a = in[0].integer,
+                &b = in.size() > 1 ? in[1].integer : in[0].integer;
   auto x = a.constant(), y = b.constant();
   switch (op) {
   case Op::Add:
@@ -135,7 +139,8 @@ static std::optional<Scalar> onIntegers(Op op, ArrayRef<Scalar> in) {
   case Op::Neg:
     return Scalar(SymExpr(0) - a);
   case Op::Div:
-    if (x && y && *y != 0 && !(*x == std::numeric_limits<int64_t>::min() && *y == -1))
+    if (x && y && *y != 0 &&
+        !(*x == std::numeric_limits<int64_t>::min() && *y == -1))
       return Scalar(SymExpr(*x / *y));
     if (auto quotient = a.divideExactly(b))
       return Scalar(*quotient);
@@ -149,7 +154,8 @@ static std::optional<Scalar> onIntegers(Op op, ArrayRef<Scalar> in) {
       return in[0];
     return x ? std::optional<Scalar>(SymExpr(0) - a) : std::nullopt;
   case Op::Sign:
-    return x ? std::optional<Scalar>(SymExpr((*x > 0) - (*x < 0))) : std::nullopt;
+    return x ? std::optional<Scalar>(SymExpr((*x > 0) - (*x < 0)))
+             : std::nullopt;
   case Op::Relu:
   case Op::Min:
   case Op::Max: {
@@ -175,7 +181,9 @@ static std::optional<Scalar> onIntegers(Op op, ArrayRef<Scalar> in) {
   case Op::Xor:
     if (!x || !y)
       return std::nullopt;
-    return truth(op == Op::And ? (*x && *y) : op == Op::Or ? (*x || *y) : (!*x != !*y));
+    return truth(op == Op::And  ? (*x && *y)
+                 : op == Op::Or ? (*x || *y)
+                                : (!*x != !*y));
   case Op::Not:
     return x ? std::optional<Scalar>(truth(!*x)) : std::nullopt;
   case Op::IsNaN:
@@ -266,7 +274,8 @@ static std::optional<Scalar> rounded(Scalar value, Type type) {
         return Scalar::ofFloat(type.isF32() ? double(float(*number)) : *number);
       return value;
     }
-    return Scalar::ofFloat(type.isF32() ? double(float(value.real)) : value.real);
+    return Scalar::ofFloat(type.isF32() ? double(float(value.real))
+                                        : value.real);
   }
   if (type.isInteger(1)) {
     if (auto number = value.number())
@@ -283,7 +292,8 @@ static std::optional<Scalar> rounded(Scalar value, Type type) {
   return Scalar(SymExpr(int64_t(whole)));
 }
 
-std::optional<Scalar> adaptive::raising::evaluate(StringRef opType, ArrayRef<Scalar> inputs,
+std::optional<Scalar> adaptive::raising::evaluate(StringRef opType,
+                                                  ArrayRef<Scalar> inputs,
                                                   Type type) {
   auto found = table().find(opType);
   if (found == table().end() || inputs.empty())
@@ -297,10 +307,12 @@ std::optional<Scalar> adaptive::raising::evaluate(StringRef opType, ArrayRef<Sca
     if (inputs[1] == inputs[2])
       return rounded(inputs[1], type);
     auto condition = inputs[0].number();
-    return condition ? rounded(inputs[*condition != 0 ? 1 : 2], type) : std::nullopt;
+    return condition ? rounded(inputs[*condition != 0 ? 1 : 2], type)
+                     : std::nullopt;
   }
   std::optional<Scalar> result;
-  bool anyFloat = llvm::any_of(inputs, [](const Scalar &value) { return value.isFloat; });
+  bool anyFloat =
+      llvm::any_of(inputs, [](const Scalar &value) { return value.isFloat; });
   if (!anyFloat)
     result = onIntegers(op, inputs);
   if (!result) {
@@ -320,8 +332,8 @@ std::optional<Scalar> adaptive::raising::evaluate(StringRef opType, ArrayRef<Sca
   return rounded(*result, type);
 }
 
-std::optional<std::vector<Scalar>> adaptive::raising::readElements(ElementsAttr value,
-                                                                   size_t limit) {
+std::optional<std::vector<Scalar>>
+adaptive::raising::readElements(ElementsAttr value, size_t limit) {
   auto dense = dyn_cast_or_null<DenseElementsAttr>(value);
   if (!dense || size_t(dense.getNumElements()) > limit)
     return std::nullopt;
@@ -340,8 +352,9 @@ std::optional<std::vector<Scalar>> adaptive::raising::readElements(ElementsAttr 
   if (!integer || integer.getWidth() > 64)
     return std::nullopt;
   for (const APInt &element : dense.getValues<APInt>())
-    result.push_back(Scalar(SymExpr(integer.getWidth() == 1 || integer.isUnsigned()
-                                        ? int64_t(element.getZExtValue())
-                                        : element.getSExtValue())));
+    result.push_back(
+        Scalar(SymExpr(integer.getWidth() == 1 || integer.isUnsigned()
+                           ? int64_t(element.getZExtValue())
+                           : element.getSExtValue())));
   return result;
 }

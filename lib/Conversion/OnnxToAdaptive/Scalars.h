@@ -33,7 +33,8 @@ struct Scalar {
     return value ? std::optional<double>(double(*value)) : std::nullopt;
   }
   bool operator==(const Scalar &other) const {
-    return isFloat == other.isFloat && (isFloat ? real == other.real : integer == other.integer);
+    return isFloat == other.isFloat &&
+           (isFloat ? real == other.real : integer == other.integer);
   }
 
   bool isFloat = false;
@@ -47,11 +48,12 @@ bool isElementwise(llvm::StringRef opType);
 
 /// The value of elementwise operator `opType`, rounded to `type` (may be null).
 /// nullopt when it is not decided by what is known.
-std::optional<Scalar> evaluate(llvm::StringRef opType, llvm::ArrayRef<Scalar> inputs,
-                               mlir::Type type);
+std::optional<Scalar> evaluate(llvm::StringRef opType,
+                               llvm::ArrayRef<Scalar> inputs, mlir::Type type);
 
 /// The elements of a constant; nullopt for types without a number.
-std::optional<std::vector<Scalar>> readElements(mlir::ElementsAttr value, size_t limit);
+std::optional<std::vector<Scalar>> readElements(mlir::ElementsAttr value,
+                                                size_t limit);
 
 } // namespace adaptive::raising
 

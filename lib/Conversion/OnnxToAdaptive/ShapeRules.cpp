@@ -13,7 +13,8 @@
 using namespace mlir;
 using namespace adaptive::raising;
 
-std::optional<SmallVector<int64_t>> adaptive::raising::constantShape(const Shape &shape) {
+std::optional<SmallVector<int64_t>>
+adaptive::raising::constantShape(const Shape &shape) {
   SmallVector<int64_t> result;
   for (const SymExpr &size : shape) {
     auto value = size.constant();
@@ -37,12 +38,14 @@ std::optional<size_t> adaptive::raising::numElements(const Shape &shape) {
   return total;
 }
 
-bool adaptive::raising::broadcastsTo(ArrayRef<int64_t> extents, ArrayRef<int64_t> sizes) {
+bool adaptive::raising::broadcastsTo(ArrayRef<int64_t> extents,
+                                     ArrayRef<int64_t> sizes) {
   if (extents.size() > sizes.size())
     return false;
-  return llvm::all_of(llvm::zip(extents, sizes.take_back(extents.size())), [](auto pair) {
-    return std::get<0>(pair) == 1 || std::get<0>(pair) == std::get<1>(pair);
-  });
+  return llvm::all_of(
+      llvm::zip(extents, sizes.take_back(extents.size())), [](auto pair) {
+        return std::get<0>(pair) == 1 || std::get<0>(pair) == std::get<1>(pair);
+      });
 }
 
 size_t adaptive::raising::broadcastIndex(size_t at, ArrayRef<int64_t> sizes,
@@ -60,9 +63,10 @@ size_t adaptive::raising::broadcastIndex(size_t at, ArrayRef<int64_t> sizes,
   return index;
 }
 
-std::optional<SliceRange> adaptive::raising::sliceRange(const SymExpr &start, const SymExpr &end,
-                                                        int64_t step, const SymExpr &size,
-                                                        const Symbols &symbols) {
+std::optional<SliceRange>
+adaptive::raising::sliceRange(const SymExpr &start, const SymExpr &end,
+                              int64_t step, const SymExpr &size,
+                              const Symbols &symbols) {
   if (step < 1)
     return std::nullopt; // reversals do not occur in what is raised
   // A bound is counted from the end when negative and then clamped.
@@ -73,7 +77,9 @@ std::optional<SliceRange> adaptive::raising::sliceRange(const SymExpr &start, co
       if (*number <= std::numeric_limits<int32_t>::min())
         return SymExpr(0);
     }
-    auto holds = [&](const SymExpr &difference) { return symbols.provablyNonNegative(difference); };
+    auto holds = [&](const SymExpr &difference) {
+      return symbols.provablyNonNegative(difference);
+    };
     if (holds(SymExpr(-1) - value)) {
       value = value + size;
       if (holds(SymExpr(0) - value))
@@ -102,15 +108,16 @@ std::optional<SliceRange> adaptive::raising::sliceRange(const SymExpr &start, co
   return SliceRange{*from, length, step};
 }
 
-std::optional<SmallVector<SliceRange>> adaptive::raising::sliceRanges(const SymbolicShapes &shapes,
-                                                                      NodeOp node) {
+std::optional<SmallVector<SliceRange>>
+adaptive::raising::sliceRanges(const SymbolicShapes &shapes, NodeOp node) {
   const TensorInfo &data = shapes.of(node.getInputs()[0]);
   if (!data.ranked)
     return std::nullopt;
   SmallVector<SliceRange> ranges;
   for (const SymExpr &size : data.shape)
     ranges.push_back({SymExpr(0), size, 1});
-  auto bounds = [&](unsigned index, StringRef name) -> std::optional<SmallVector<SymExpr>> {
+  auto bounds = [&](unsigned index,
+                    StringRef name) -> std::optional<SmallVector<SymExpr>> {
     SmallVector<SymExpr> result;
     if (hasInput(node, index)) {
       const TensorInfo &info = shapes.of(node.getInputs()[index]);
@@ -151,7 +158,8 @@ std::optional<SmallVector<SliceRange>> adaptive::raising::sliceRanges(const Symb
     auto axis = normalAxis(axes[i], data.shape.size());
     if (!axis)
       return std::nullopt;
-    auto range = sliceRange((*starts)[i], (*ends)[i], steps[i], data.shape[*axis], shapes.symbols);
+    auto range = sliceRange((*starts)[i], (*ends)[i], steps[i],
+                            data.shape[*axis], shapes.symbols);
     if (!range)
       return std::nullopt;
     ranges[*axis] = *range;
@@ -176,9 +184,11 @@ TensorInfo ShapeRules::shapeOf() {
     return {};
   int64_t rank = in(0).shape.size();
   auto clamp = [&](int64_t value) {
-    return std::max<int64_t>(0, std::min(rank, value < 0 ? value + rank : value));
+    return std::max<int64_t>(0,
+                             std::min(rank, value < 0 ? value + rank : value));
   };
-  int64_t start = clamp(intAttr(node, "start", 0)), end = clamp(intAttr(node, "end", rank));
+  int64_t start = clamp(intAttr(node, "start", 0)),
+          end = clamp(intAttr(node, "end", rank));
   std::vector<Scalar> elements;
   for (int64_t i = start; i < end; ++i)
     elements.push_back(Scalar(in(0).shape[i]));
@@ -212,7 +222,8 @@ TensorInfo ShapeRules::gather() {
   std::vector<Scalar> elements;
   for (const Scalar &index : *indices.elements) {
     auto number = index.integer.constant();
-    auto at = number ? normalAxis(*number, data.elements->size()) : std::nullopt;
+    auto at =
+        number ? normalAxis(*number, data.elements->size()) : std::nullopt;
     if (!at)
       return info;
     elements.push_back((*data.elements)[*at]);
@@ -243,7 +254,9 @@ TensorInfo ShapeRules::slice() {
   TensorInfo info = ranked(shape);
   auto sizes = constantShape(shape), extents = constantShape(in(0).shape);
   if (!in(0).elements || !sizes || !extents ||
-      !llvm::all_of(*ranges, [](const SliceRange &range) { return range.start.isConstant(); }))
+      !llvm::all_of(*ranges, [](const SliceRange &range) {
+        return range.start.isConstant();
+      }))
     return info;
   auto total = numElements(shape);
   if (!total || *total > kMaxElements)
@@ -254,7 +267,9 @@ TensorInfo ShapeRules::slice() {
     for (size_t axis = sizes->size(); axis-- > 0;) {
       int64_t coordinate = rest % (*sizes)[axis];
       rest /= (*sizes)[axis];
-      index += (*(*ranges)[axis].start.constant() + coordinate * (*ranges)[axis].step) * stride;
+      index += (*(*ranges)[axis].start.constant() +
+                coordinate * (*ranges)[axis].step) *
+               stride;
       stride *= (*extents)[axis];
     }
     elements.push_back((*in(0).elements)[index]);
@@ -281,7 +296,8 @@ TensorInfo ShapeRules::concat() {
       shape[*axis] = shape[*axis] + part.shape[*axis];
     known &= part.elements.has_value();
     if (known)
-      elements.insert(elements.end(), part.elements->begin(), part.elements->end());
+      elements.insert(elements.end(), part.elements->begin(),
+                      part.elements->end());
   }
   TensorInfo info = ranked(shape);
   if (known)
@@ -362,7 +378,8 @@ TensorInfo ShapeRules::reshape() {
         return {};
       open = index;
     } else if (auto *same = llvm::find_if(
-                   unmatched, [&](const SymExpr &e) { return shapes.equal(e, extent); });
+                   unmatched,
+                   [&](const SymExpr &e) { return shapes.equal(e, extent); });
                same != unmatched.end()) {
       unmatched.erase(same); // sums such as past + sequence cancel as a whole
     } else {
@@ -374,7 +391,8 @@ TensorInfo ShapeRules::reshape() {
     SymExpr total(1);
     for (const SymExpr &extent : unmatched)
       total = total * extent;
-    auto quotient = shapes.symbols.normalize(total).divideExactly(shapes.symbols.normalize(rest));
+    auto quotient = shapes.symbols.normalize(total).divideExactly(
+        shapes.symbols.normalize(rest));
     shape[*open] = quotient ? *quotient : shapes.symbols.fresh("reshape");
   }
   TensorInfo info = ranked(shape);
@@ -389,7 +407,8 @@ TensorInfo ShapeRules::flatten() {
     return {};
   SymExpr outer(1), inner(1);
   for (auto [index, extent] : llvm::enumerate(in(0).shape))
-    (int64_t(index) < axis ? outer : inner) = (int64_t(index) < axis ? outer : inner) * extent;
+    (int64_t(index) < axis ? outer : inner) =
+        (int64_t(index) < axis ? outer : inner) * extent;
   TensorInfo info = ranked({outer, inner});
   info.elements = in(0).elements;
   return info;
@@ -446,7 +465,8 @@ TensorInfo ShapeRules::transpose() {
 }
 
 TensorInfo ShapeRules::range() {
-  auto start = shapes.scalar(node.getInputs()[0]), limit = shapes.scalar(node.getInputs()[1]),
+  auto start = shapes.scalar(node.getInputs()[0]),
+       limit = shapes.scalar(node.getInputs()[1]),
        delta = shapes.scalar(node.getInputs()[2]);
   if (!start || !limit || !delta)
     return ranked({shapes.symbols.fresh("range")});
@@ -457,9 +477,10 @@ TensorInfo ShapeRules::range() {
       return ranked({shapes.symbols.fresh("range")});
     std::vector<Scalar> elements;
     for (int64_t i = 0; i < int64_t(count); ++i)
-      elements.push_back(start->isFloat || delta->isFloat
-                             ? Scalar::ofFloat(*from + double(i) * *by)
-                             : Scalar(start->integer + SymExpr(i) * delta->integer));
+      elements.push_back(
+          start->isFloat || delta->isFloat
+              ? Scalar::ofFloat(*from + double(i) * *by)
+              : Scalar(start->integer + SymExpr(i) * delta->integer));
     TensorInfo info = ranked({SymExpr(int64_t(count))});
     info.elements = std::move(elements);
     return info;
@@ -574,7 +595,8 @@ void ShapeRules::split(MutableArrayRef<TensorInfo> results) {
     auto total = in(0).shape[*axis].constant();
     if (!total || results.empty())
       return;
-    int64_t chunk = (*total + int64_t(results.size()) - 1) / int64_t(results.size());
+    int64_t chunk =
+        (*total + int64_t(results.size()) - 1) / int64_t(results.size());
     for (size_t i = 0; i < results.size(); ++i)
       sizes.push_back(std::min<int64_t>(chunk, *total - chunk * int64_t(i)));
   }
@@ -598,10 +620,12 @@ void ShapeRules::attention(MutableArrayRef<TensorInfo> results) {
     results[0] = ranked({q.shape[0], q.shape[1], q.shape[2], v.shape[3]});
   } else if (q.shape.size() == 3) {
     auto width = v.shape[2].constant();
-    int64_t heads = intAttr(node, "q_num_heads", 0), kvHeads = intAttr(node, "kv_num_heads", 0);
+    int64_t heads = intAttr(node, "q_num_heads", 0),
+            kvHeads = intAttr(node, "kv_num_heads", 0);
     if (!width || heads <= 0 || kvHeads <= 0)
       return;
-    results[0] = ranked({q.shape[0], q.shape[1], SymExpr(*width / kvHeads * heads)});
+    results[0] =
+        ranked({q.shape[0], q.shape[1], SymExpr(*width / kvHeads * heads)});
   }
   for (unsigned i = 1; i <= 2 && i < results.size(); ++i) {
     if (!in(3 + i).ranked || in(3 + i).shape.size() != 4)

@@ -16,11 +16,13 @@ std::optional<llvm::SmallVector<int64_t>> constantShape(const Shape &shape);
 std::optional<size_t> numElements(const Shape &shape);
 
 /// Whether a tensor of `extents` broadcasts to `sizes`; a file may claim so.
-bool broadcastsTo(llvm::ArrayRef<int64_t> extents, llvm::ArrayRef<int64_t> sizes);
+bool broadcastsTo(llvm::ArrayRef<int64_t> extents,
+                  llvm::ArrayRef<int64_t> sizes);
 
 /// Row-major index into a tensor of `extents` for element `at` of the shape
 /// `sizes` it is broadcast to.
-size_t broadcastIndex(size_t at, llvm::ArrayRef<int64_t> sizes, llvm::ArrayRef<int64_t> extents);
+size_t broadcastIndex(size_t at, llvm::ArrayRef<int64_t> sizes,
+                      llvm::ArrayRef<int64_t> extents);
 
 /// Range that Slice takes along one axis.
 struct SliceRange {
@@ -29,12 +31,14 @@ struct SliceRange {
 };
 /// The range for the given bounds on an axis of size `size`; nullopt when it
 /// depends on how symbols compare.
-std::optional<SliceRange> sliceRange(const SymExpr &start, const SymExpr &end, int64_t step,
-                                     const SymExpr &size, const Symbols &symbols);
+std::optional<SliceRange> sliceRange(const SymExpr &start, const SymExpr &end,
+                                     int64_t step, const SymExpr &size,
+                                     const Symbols &symbols);
 
 /// The ranges of a Slice node per axis of its input; axes it does not name keep
 /// their whole range.
-std::optional<llvm::SmallVector<SliceRange>> sliceRanges(const SymbolicShapes &shapes, NodeOp node);
+std::optional<llvm::SmallVector<SliceRange>>
+sliceRanges(const SymbolicShapes &shapes, NodeOp node);
 
 /// Applies the rule of one node. A result left unranked takes its type's shape.
 struct ShapeRules {
@@ -46,9 +50,9 @@ struct ShapeRules {
 private:
   const TensorInfo &in(unsigned index);
   TensorInfo ranked(Shape shape) const;
-  TensorInfo shapeOf(), size(), gather(), slice(), concat(), squeeze(), unsqueeze(), reshape(),
-      flatten(), expand(), transpose(), range(), constantOfShape(), matmul(), gemm(), reduce(),
-      gatherND();
+  TensorInfo shapeOf(), size(), gather(), slice(), concat(), squeeze(),
+      unsqueeze(), reshape(), flatten(), expand(), transpose(), range(),
+      constantOfShape(), matmul(), gemm(), reduce(), gatherND();
   void attention(llvm::MutableArrayRef<TensorInfo> results);
   void split(llvm::MutableArrayRef<TensorInfo> results);
 };

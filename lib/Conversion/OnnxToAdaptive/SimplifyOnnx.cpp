@@ -26,10 +26,12 @@ using namespace adaptive::raising;
 /// ai.adaptive's, whose names say what they mean. False if a call nests too
 /// deeply.
 static LogicalResult inlineCalls(func::FuncOp function, SymbolTable &symbols) {
-  constexpr int kMaxRounds = 64; // functions cannot call themselves; files can lie
+  constexpr int kMaxRounds =
+      64; // functions cannot call themselves; files can lie
   for (int round = 0; round < kMaxRounds; ++round) {
     bool any = false;
-    for (auto node : llvm::make_early_inc_range(function.getBody().front().getOps<NodeOp>())) {
+    for (auto node : llvm::make_early_inc_range(
+             function.getBody().front().getOps<NodeOp>())) {
       auto name = node->getAttrOfType<FlatSymbolRefAttr>("onnx.function");
       auto callee = name && node.getDomainName() != "ai.adaptive"
                         ? symbols.lookup<func::FuncOp>(name.getValue())
@@ -45,7 +47,8 @@ static LogicalResult inlineCalls(func::FuncOp function, SymbolTable &symbols) {
         Operation *copy = builder.clone(op, mapping);
         copy->setLoc(op.getLoc());
       }
-      for (auto [result, value] : llvm::zip(node.getResults(), body.getTerminator()->getOperands()))
+      for (auto [result, value] :
+           llvm::zip(node.getResults(), body.getTerminator()->getOperands()))
         result.replaceAllUsesWith(mapping.lookupOrDefault(value));
       node.erase();
       any = true;
@@ -53,28 +56,31 @@ static LogicalResult inlineCalls(func::FuncOp function, SymbolTable &symbols) {
     if (!any)
       return success();
   }
-  return emitError(function.getLoc(), "calls of model-local functions nest more than ")
+  return emitError(function.getLoc(),
+                   "calls of model-local functions nest more than ")
          << kMaxRounds << " deep";
 }
 
-/// Replaces nodes that compute what an earlier node computes. Random operators are
-/// left alone.
+/// Replaces nodes that compute what an earlier node computes. Random operators
+/// are left alone.
 static void mergeEqualNodes(Block &block) {
   std::map<std::pair<const void *, std::vector<const void *>>, NodeOp> known;
   Builder builder(block.getParentOp()->getContext());
   for (auto node : llvm::make_early_inc_range(block.getOps<NodeOp>())) {
-    if (node.getOpType().contains("Random") || node.is("Bernoulli") || node.is("Multinomial") ||
-        !node.getSubgraphs().empty())
+    if (node.getOpType().contains("Random") || node.is("Bernoulli") ||
+        node.is("Multinomial") || !node.getSubgraphs().empty())
       continue;
     Attribute absent = builder.getUnitAttr();
     Attribute what = builder.getArrayAttr(
-        {node.getOpTypeAttr(), node.getDomainAttr() ? Attribute(node.getDomainAttr()) : absent,
+        {node.getOpTypeAttr(),
+         node.getDomainAttr() ? Attribute(node.getDomainAttr()) : absent,
          node.getOnnxAttrs() ? Attribute(*node.getOnnxAttrs()) : absent,
          builder.getI64IntegerAttr(node.getNumResults())});
     std::vector<const void *> operands;
     for (Value operand : node.getInputs())
       operands.push_back(operand.getAsOpaquePointer());
-    auto [entry, isNew] = known.try_emplace({what.getAsOpaquePointer(), operands}, node);
+    auto [entry, isNew] =
+        known.try_emplace({what.getAsOpaquePointer(), operands}, node);
     if (isNew || node->getResultTypes() != entry->second->getResultTypes())
       continue;
     node->replaceAllUsesWith(entry->second);
@@ -83,8 +89,9 @@ static void mergeEqualNodes(Block &block) {
 }
 
 static bool isReturned(Value value) {
-  return llvm::any_of(value.getUsers(),
-                      [](Operation *user) { return user->hasTrait<OpTrait::IsTerminator>(); });
+  return llvm::any_of(value.getUsers(), [](Operation *user) {
+    return user->hasTrait<OpTrait::IsTerminator>();
+  });
 }
 
 /// The constant that a node's known elements make; null when they depend on
@@ -105,9 +112,10 @@ static DenseElementsAttr constantOf(Value value, const SymbolicShapes &shapes) {
     if (isa<FloatType>(element))
       elements.push_back(FloatAttr::get(element, *number));
     else if (element.isSignlessInteger() && !scalar.isFloat)
-      elements.push_back(IntegerAttr::get(element, APInt(element.getIntOrFloatBitWidth(),
-                                                         uint64_t(*scalar.integer.constant()),
-                                                         false, /*implicitTrunc=*/true)));
+      elements.push_back(
+          IntegerAttr::get(element, APInt(element.getIntOrFloatBitWidth(),
+                                          uint64_t(*scalar.integer.constant()),
+                                          false, /*implicitTrunc=*/true)));
     else
       return {};
   }
@@ -116,11 +124,13 @@ static DenseElementsAttr constantOf(Value value, const SymbolicShapes &shapes) {
 
 /// The operand that the node's result equals; null if it changes something.
 static Value unchanged(NodeOp node, const SymbolicShapes &shapes) {
-  if (!node.getDomainName().empty() || node.getInputs().empty() || node.getNumResults() != 1)
+  if (!node.getDomainName().empty() || node.getInputs().empty() ||
+      node.getNumResults() != 1)
     return {};
   Value input = node.getInputs()[0];
   const TensorInfo &from = shapes.of(input), &to = shapes.of(node.getResult(0));
-  if (node.is("Identity") || (node.is("Concat") && node.getInputs().size() == 1))
+  if (node.is("Identity") ||
+      (node.is("Concat") && node.getInputs().size() == 1))
     return input;
   if (node.is("Cast") || node.is("CastLike"))
     return getElementTypeOrSelf(input.getType()) ==
@@ -130,8 +140,8 @@ static Value unchanged(NodeOp node, const SymbolicShapes &shapes) {
                : Value();
   if (!from.ranked || !to.ranked || !shapes.equal(from.shape, to.shape))
     return {};
-  if (node.is("Reshape") || node.is("Expand") || node.is("Squeeze") || node.is("Unsqueeze") ||
-      node.is("Flatten"))
+  if (node.is("Reshape") || node.is("Expand") || node.is("Squeeze") ||
+      node.is("Unsqueeze") || node.is("Flatten"))
     return input;
   if (node.is("Transpose")) {
     auto perm = findInts(node, "perm");
@@ -139,7 +149,9 @@ static Value unchanged(NodeOp node, const SymbolicShapes &shapes) {
   }
   if (node.is("Slice")) {
     auto ranges = sliceRanges(shapes, node);
-    return ranges && llvm::all_of(*ranges, [](const SliceRange &r) { return r.step == 1; })
+    return ranges &&
+                   llvm::all_of(*ranges,
+                                [](const SliceRange &r) { return r.step == 1; })
                ? input
                : Value();
   }
@@ -150,17 +162,19 @@ namespace {
 struct SimplifyOnnx : adaptive::impl::SimplifyOnnxBase<SimplifyOnnx> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
-    for (auto function : llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
+    for (auto function :
+         llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
       if (!function.isPublic() || !function.getBody().hasOneBlock())
         continue;
       if (failed(inlineCalls(function, symbols)))
         return signalPassFailure();
       simplify(function, symbols);
     }
-    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
+    for (auto function :
+         llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
       auto domain = function->getAttrOfType<ArrayAttr>("onnx.function");
-      bool isOurs =
-          domain && !domain.empty() && domain[0] == StringAttr::get(&getContext(), "ai.adaptive");
+      bool isOurs = domain && !domain.empty() &&
+                    domain[0] == StringAttr::get(&getContext(), "ai.adaptive");
       if (function.isPrivate() && domain && !isOurs &&
           SymbolTable::symbolKnownUseEmpty(function, getOperation()))
         function.erase();
@@ -182,8 +196,9 @@ struct SimplifyOnnx : adaptive::impl::SimplifyOnnxBase<SimplifyOnnx> {
           Value &known = constants[value];
           if (!known) {
             OpBuilder atStart = OpBuilder::atBlockBegin(&block);
-            known = onnx_carrier::ConstantOp::create(atStart, node.getLoc(), value.getType(),
-                                                     cast<ElementsAttr>(Attribute(value)));
+            known = onnx_carrier::ConstantOp::create(
+                atStart, node.getLoc(), value.getType(),
+                cast<ElementsAttr>(Attribute(value)));
           }
           result.replaceAllUsesWith(known);
         }
@@ -200,7 +215,8 @@ struct SimplifyOnnx : adaptive::impl::SimplifyOnnxBase<SimplifyOnnx> {
     mergeEqualNodes(block);
     eraseDeadOps(block, [](Operation *op) {
       return op->use_empty() &&
-             isa<NodeOp, onnx_carrier::ConstantOp, onnx_carrier::NoneOp, UseOp>(op);
+             isa<NodeOp, onnx_carrier::ConstantOp, onnx_carrier::NoneOp, UseOp>(
+                 op);
     });
   }
 
@@ -211,14 +227,16 @@ struct SimplifyOnnx : adaptive::impl::SimplifyOnnxBase<SimplifyOnnx> {
                    : UseOp();
     auto weight = use ? symbols.lookup<WeightOp>(use.getWeight()) : WeightOp();
     auto perm = findInts(node, "perm");
-    if (!weight || (perm && *perm != ArrayRef<int64_t>{1, 0}) || isReturned(node.getResult(0)))
+    if (!weight || (perm && *perm != ArrayRef<int64_t>{1, 0}) ||
+        isReturned(node.getResult(0)))
       return {};
     bool isNew;
     WeightOp twin = transposedTwin(weight, symbols, isNew);
     if (!twin)
       return {};
     OpBuilder builder(node);
-    return UseOp::create(builder, node.getLoc(), twin.getType(), twin.getSymName());
+    return UseOp::create(builder, node.getLoc(), twin.getType(),
+                         twin.getSymName());
   }
 };
 } // namespace

@@ -11,8 +11,12 @@
 using namespace adaptive::raising;
 
 // ONNX integers wrap; signed overflow must not be undefined here.
-static int64_t wrappingAdd(int64_t a, int64_t b) { return int64_t(uint64_t(a) + uint64_t(b)); }
-static int64_t wrappingMul(int64_t a, int64_t b) { return int64_t(uint64_t(a) * uint64_t(b)); }
+static int64_t wrappingAdd(int64_t a, int64_t b) {
+  return int64_t(uint64_t(a) + uint64_t(b));
+}
+static int64_t wrappingMul(int64_t a, int64_t b) {
+  return int64_t(uint64_t(a) * uint64_t(b));
+}
 
 SymExpr SymExpr::symbol(unsigned id) {
   SymExpr result;
@@ -26,24 +30,28 @@ int64_t SymExpr::constantTerm() const {
 }
 
 std::optional<unsigned> SymExpr::asSymbol() const {
-  if (terms.size() != 1 || terms.begin()->first.size() != 1 || terms.begin()->second != 1)
+  if (terms.size() != 1 || terms.begin()->first.size() != 1 ||
+      terms.begin()->second != 1)
     return std::nullopt;
   return terms.begin()->first.front();
 }
 
 bool SymExpr::uses(unsigned symbol) const {
   return std::any_of(terms.begin(), terms.end(), [&](const auto &term) {
-    return std::find(term.first.begin(), term.first.end(), symbol) != term.first.end();
+    return std::find(term.first.begin(), term.first.end(), symbol) !=
+           term.first.end();
   });
 }
 
 bool SymExpr::provablyNonNegative() const {
-  return std::all_of(terms.begin(), terms.end(), [](const auto &term) { return term.second > 0; });
+  return std::all_of(terms.begin(), terms.end(),
+                     [](const auto &term) { return term.second > 0; });
 }
 
 bool SymExpr::isTooComplex() const {
   constexpr size_t kMaxTerms = 32, kMaxDegree = 12;
-  return terms.size() > kMaxTerms || std::any_of(terms.begin(), terms.end(), [](const auto &term) {
+  return terms.size() > kMaxTerms ||
+         std::any_of(terms.begin(), terms.end(), [](const auto &term) {
            return term.first.size() > kMaxDegree;
          });
 }
@@ -62,7 +70,9 @@ SymExpr SymExpr::operator+(const SymExpr &other) const {
   return result;
 }
 
-SymExpr SymExpr::operator-(const SymExpr &other) const { return *this + other * SymExpr(-1); }
+SymExpr SymExpr::operator-(const SymExpr &other) const {
+  return *this + other * SymExpr(-1);
+}
 
 SymExpr SymExpr::operator*(const SymExpr &other) const {
   SymExpr result;
@@ -78,7 +88,8 @@ SymExpr SymExpr::operator*(const SymExpr &other) const {
 
 std::optional<SymExpr> SymExpr::divideExactly(const SymExpr &divisor) const {
   if (divisor.terms.size() != 1)
-    return divisor == *this && !terms.empty() ? std::optional<SymExpr>(1) : std::nullopt;
+    return divisor == *this && !terms.empty() ? std::optional<SymExpr>(1)
+                                              : std::nullopt;
   const auto &[by, factor] = *divisor.terms.begin();
   SymExpr result;
   for (const auto &[monomial, coefficient] : terms) {
@@ -89,7 +100,8 @@ std::optional<SymExpr> SymExpr::divideExactly(const SymExpr &divisor) const {
                         std::back_inserter(rest));
     if (rest.size() + by.size() != monomial.size())
       return std::nullopt;
-    result.add(rest, factor == -1 ? wrappingMul(coefficient, -1) : coefficient / factor);
+    result.add(rest, factor == -1 ? wrappingMul(coefficient, -1)
+                                  : coefficient / factor);
   }
   return result;
 }
@@ -114,7 +126,8 @@ namespace {
 /// Reads sums of products of names and numbers.
 class Parser {
 public:
-  Parser(llvm::StringRef text, llvm::function_ref<SymExpr(llvm::StringRef)> named)
+  Parser(llvm::StringRef text,
+         llvm::function_ref<SymExpr(llvm::StringRef)> named)
       : rest(text), named(named) {}
 
   std::optional<SymExpr> run() {
@@ -163,8 +176,8 @@ private:
       return value && take(')') ? value : std::nullopt;
     }
     skipSpace();
-    llvm::StringRef word =
-        rest.take_while([](char c) { return llvm::isAlnum(c) || c == '_' || c == '.'; });
+    llvm::StringRef word = rest.take_while(
+        [](char c) { return llvm::isAlnum(c) || c == '_' || c == '.'; });
     rest = rest.drop_front(word.size());
     int64_t number;
     if (word.empty())
@@ -208,7 +221,8 @@ bool Symbols::provablyNonNegative(const SymExpr &value) const {
   // Write n >= 1 as 1 + m with m >= 0.
   for (unsigned symbol : positive)
     if (shifted.uses(symbol))
-      shifted = shifted.substitute(symbol, SymExpr::symbol(symbol) + SymExpr(1));
+      shifted =
+          shifted.substitute(symbol, SymExpr::symbol(symbol) + SymExpr(1));
   return shifted.provablyNonNegative();
 }
 

@@ -32,8 +32,12 @@ public:
   }
   static SymExpr symbol(unsigned id);
 
-  bool isConstant() const { return terms.empty() || (terms.size() == 1 && terms.count({})); }
-  bool isConstant(int64_t value) const { return isConstant() && constantTerm() == value; }
+  bool isConstant() const {
+    return terms.empty() || (terms.size() == 1 && terms.count({}));
+  }
+  bool isConstant(int64_t value) const {
+    return isConstant() && constantTerm() == value;
+  }
   std::optional<int64_t> constant() const {
     return isConstant() ? std::optional<int64_t>(constantTerm()) : std::nullopt;
   }
@@ -45,7 +49,9 @@ public:
   /// True if the value is >= 0 (> 0) whatever the symbols are; false is no
   /// proof of the opposite.
   bool provablyNonNegative() const;
-  bool provablyPositive() const { return provablyNonNegative() && constantTerm() > 0; }
+  bool provablyPositive() const {
+    return provablyNonNegative() && constantTerm() > 0;
+  }
 
   SymExpr operator+(const SymExpr &other) const;
   SymExpr operator-(const SymExpr &other) const;
@@ -57,8 +63,8 @@ public:
   std::optional<SymExpr> divideExactly(const SymExpr &divisor) const;
   SymExpr substitute(unsigned symbol, const SymExpr &value) const;
 
-  /// True for expressions no graph needs; a hostile file can make them grow without
-  /// end, so whoever computes with expressions gives up on these.
+  /// True for expressions no graph needs; a hostile file can make them grow
+  /// without end, so whoever computes with expressions gives up on these.
   bool isTooComplex() const;
 
   const std::map<Monomial, int64_t> &getTerms() const { return terms; }

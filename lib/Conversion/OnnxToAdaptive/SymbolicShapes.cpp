@@ -25,13 +25,16 @@ bool SymbolicShapes::equal(const Shape &a, const Shape &b) const {
          });
 }
 
-std::optional<SmallVector<int64_t>> SymbolicShapes::constantInts(Value value) const {
+std::optional<SmallVector<int64_t>>
+SymbolicShapes::constantInts(Value value) const {
   const TensorInfo &info = of(value);
   if (!info.elements || info.shape.size() > 1)
     return std::nullopt;
   SmallVector<int64_t> result;
   for (const Scalar &element : *info.elements) {
-    auto number = element.isFloat ? std::nullopt : symbols.normalize(element.integer).constant();
+    auto number = element.isFloat
+                      ? std::nullopt
+                      : symbols.normalize(element.integer).constant();
     if (!number)
       return std::nullopt;
     result.push_back(*number);
@@ -46,8 +49,8 @@ std::optional<Scalar> SymbolicShapes::scalar(Value value) const {
   return info.elements->front();
 }
 
-std::optional<SmallVector<int64_t>> SymbolicShapes::intsOf(NodeOp node, unsigned index,
-                                                           StringRef name) const {
+std::optional<SmallVector<int64_t>>
+SymbolicShapes::intsOf(NodeOp node, unsigned index, StringRef name) const {
   if (hasInput(node, index))
     return constantInts(node.getInputs()[index]);
   return findInts(node, name);
@@ -60,7 +63,8 @@ TensorInfo SymbolicShapes::fromType(Type type) {
     return info;
   info.ranked = true;
   for (int64_t size : tensor.getShape())
-    info.shape.push_back(ShapedType::isDynamic(size) ? symbols.fresh("d") : SymExpr(size));
+    info.shape.push_back(ShapedType::isDynamic(size) ? symbols.fresh("d")
+                                                     : SymExpr(size));
   return info;
 }
 
@@ -134,9 +138,11 @@ TensorInfo SymbolicShapes::elementwise(NodeOp node) {
       auto extents = constantShape(info.shape);
       if (!extents || !broadcastsTo(*extents, *sizes))
         return result;
-      operands.push_back((*info.elements)[broadcastIndex(at, *sizes, *extents)]);
+      operands.push_back(
+          (*info.elements)[broadcastIndex(at, *sizes, *extents)]);
     }
-    auto value = evaluate(node.getOpType(), operands, type.isIntOrFloat() ? type : Type());
+    auto value = evaluate(node.getOpType(), operands,
+                          type.isIntOrFloat() ? type : Type());
     if (!value)
       return result;
     elements.push_back(std::move(*value));
@@ -147,7 +153,8 @@ TensorInfo SymbolicShapes::elementwise(NodeOp node) {
 
 void SymbolicShapes::visit(NodeOp node) {
   SmallVector<TensorInfo> results(node.getNumResults());
-  if (node.getDomainName().empty() && node.getNumResults() > 0 && isElementwise(node.getOpType()))
+  if (node.getDomainName().empty() && node.getNumResults() > 0 &&
+      isElementwise(node.getOpType()))
     results[0] = elementwise(node);
   else
     ShapeRules{*this, node}.apply(results);
@@ -158,7 +165,8 @@ void SymbolicShapes::visit(NodeOp node) {
 SymbolicShapes::SymbolicShapes(func::FuncOp function) {
   for (BlockArgument argument : function.getArguments()) {
     TensorInfo info = fromType(argument.getType());
-    auto names = function.getArgAttrOfType<ArrayAttr>(argument.getArgNumber(), "onnx.dims");
+    auto names = function.getArgAttrOfType<ArrayAttr>(argument.getArgNumber(),
+                                                      "onnx.dims");
     if (names && names.size() == info.shape.size())
       for (auto [size, name] : llvm::zip(info.shape, names)) {
         auto text = dyn_cast<StringAttr>(name);

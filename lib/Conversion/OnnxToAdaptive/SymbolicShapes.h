@@ -16,8 +16,8 @@
 
 namespace adaptive::raising {
 
-/// Elements of at most this many are kept: shapes, frequencies and small masks are
-/// far smaller, and weights are not read at all.
+/// Elements of at most this many are kept: shapes, frequencies and small masks
+/// are far smaller, and weights are not read at all.
 inline constexpr size_t kMaxElements = 1 << 16;
 
 using Shape = llvm::SmallVector<SymExpr, 4>;
@@ -41,7 +41,8 @@ public:
   size_t rank(mlir::Value value) const { return of(value).shape.size(); }
 
   /// Elements of a one-dimensional (or scalar) integer tensor, all constant.
-  std::optional<llvm::SmallVector<int64_t>> constantInts(mlir::Value value) const;
+  std::optional<llvm::SmallVector<int64_t>>
+  constantInts(mlir::Value value) const;
   /// The single element of a tensor of one element.
   std::optional<Scalar> scalar(mlir::Value value) const;
   /// Operand `index` as integers, or else attribute `name` (older opsets).
@@ -49,7 +50,9 @@ public:
                                                    llvm::StringRef name) const;
 
   Symbols symbols;
-  bool equal(const SymExpr &a, const SymExpr &b) const { return symbols.equal(a, b); }
+  bool equal(const SymExpr &a, const SymExpr &b) const {
+    return symbols.equal(a, b);
+  }
   bool equal(const Shape &a, const Shape &b) const;
 
 private:

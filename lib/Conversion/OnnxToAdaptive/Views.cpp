@@ -12,8 +12,8 @@ using namespace adaptive::raising;
 
 /// For each dimension of `to` the dimension of `from` it is, -1 for one of size
 /// 1, when the two differ in dimensions of size 1 only.
-static std::optional<SmallVector<int>> unitMap(const Shape &from, const Shape &to,
-                                               const SymbolicShapes &shapes) {
+static std::optional<SmallVector<int>>
+unitMap(const Shape &from, const Shape &to, const SymbolicShapes &shapes) {
   SmallVector<int> result;
   size_t next = 0;
   auto skipUnits = [&] {
@@ -37,7 +37,8 @@ static std::optional<SmallVector<int>> unitMap(const Shape &from, const Shape &t
 /// Position of `axis` in a map from new to old dimensions.
 static std::optional<unsigned> mapped(ArrayRef<int> map, unsigned axis) {
   auto *found = llvm::find(map, int(axis));
-  return found == map.end() ? std::nullopt : std::optional<unsigned>(found - map.begin());
+  return found == map.end() ? std::nullopt
+                            : std::optional<unsigned>(found - map.begin());
 }
 
 /// Values that are functions of indices, seen through a map from new to old
@@ -52,13 +53,15 @@ static std::optional<Abstract> remap(const Abstract &value, ArrayRef<int> map) {
   if (auto *region = std::get_if<MaskValue>(&value)) {
     if (region->isUniform())
       return *region;
-    auto query = mapped(map, region->queryAxis), key = mapped(map, region->keyAxis);
+    auto query = mapped(map, region->queryAxis),
+         key = mapped(map, region->keyAxis);
     if (!query || !key)
       return std::nullopt;
     return MaskValue{int(*query), int(*key), region->values};
   }
   if (auto *table = std::get_if<PositionTable>(&value)) {
-    auto position = mapped(map, table->positionAxis), column = mapped(map, table->columnAxis);
+    auto position = mapped(map, table->positionAxis),
+         column = mapped(map, table->columnAxis);
     if (!position || !column)
       return std::nullopt;
     return PositionTable{*position, *column, table->columns};
@@ -77,16 +80,19 @@ static std::optional<Abstract> remap(const Abstract &value, ArrayRef<int> map) {
 }
 
 static bool isIndexLike(const Abstract &value) {
-  return std::holds_alternative<AffineIndex>(value) || std::holds_alternative<MaskValue>(value) ||
+  return std::holds_alternative<AffineIndex>(value) ||
+         std::holds_alternative<MaskValue>(value) ||
          std::holds_alternative<PositionTable>(value);
 }
 
 Abstract Raiser::reshape(NodeOp node) {
   const Abstract &value = input(node, 0);
-  const Shape &from = shapes.shape(node.getInputs()[0]), &to = shapes.shape(node.getResult(0));
+  const Shape &from = shapes.shape(node.getInputs()[0]),
+              &to = shapes.shape(node.getResult(0));
   if (auto *ids = std::get_if<TokenIds>(&value)) {
     auto axes = reshapeAxes(ids->axes, to, shapes.symbols);
-    return axes ? Abstract(TokenIds{*axes}) : fail("reshape mixes sequences and tokens");
+    return axes ? Abstract(TokenIds{*axes})
+                : fail("reshape mixes sequences and tokens");
   }
   auto units = unitMap(from, to, shapes);
   if (isIndexLike(value) || (std::holds_alternative<HeadMix>(value) && units)) {
@@ -104,8 +110,8 @@ Abstract Raiser::reshape(NodeOp node) {
     return value;
   if (std::holds_alternative<RowFlag>(value) && units)
     return value;
-  if (std::holds_alternative<Scores>(value) && from.size() >= 2 && to.size() >= 2 &&
-      shapes.equal(from.back(), to.back()) &&
+  if (std::holds_alternative<Scores>(value) && from.size() >= 2 &&
+      to.size() >= 2 && shapes.equal(from.back(), to.back()) &&
       shapes.equal(from[from.size() - 2], to[to.size() - 2]))
     return value;
   if (auto *view = std::get_if<RowsView>(&value)) {
@@ -127,7 +133,8 @@ Abstract Raiser::transpose(NodeOp node) {
   size_t rank = shapes.rank(node.getInputs()[0]);
   auto order = permutation(node, rank);
   if (!order)
-    return failUnlessBlamed(node, "perm is not a permutation of the dimensions");
+    return failUnlessBlamed(node,
+                            "perm is not a permutation of the dimensions");
   SmallVector<int> map(order->begin(), order->end());
   bool identity = llvm::is_sorted(map);
   if (identity && !std::holds_alternative<Unknown>(value))
@@ -161,7 +168,8 @@ Abstract Raiser::transpose(NodeOp node) {
 
 Abstract Raiser::expand(NodeOp node) {
   const Abstract &value = input(node, 0);
-  const Shape &from = shapes.shape(node.getInputs()[0]), &to = shapes.shape(node.getResult(0));
+  const Shape &from = shapes.shape(node.getInputs()[0]),
+              &to = shapes.shape(node.getResult(0));
   if (from.size() > to.size())
     return failUnlessBlamed(node, "expands to fewer dimensions");
   size_t added = to.size() - from.size();
@@ -199,7 +207,8 @@ Abstract Raiser::expand(NodeOp node) {
   return RowsView{view->rows, axes, view->scale, view->past};
 }
 
-std::optional<HeadMix> Raiser::asMix(const Abstract &value, unsigned axis) const {
+std::optional<HeadMix> Raiser::asMix(const Abstract &value,
+                                     unsigned axis) const {
   if (auto *mix = std::get_if<HeadMix>(&value))
     return mix->axis == axis ? std::optional(*mix) : std::nullopt;
   auto *view = std::get_if<RowsView>(&value);
@@ -228,7 +237,8 @@ Abstract Raiser::sliceValue(NodeOp node, ArrayRef<SliceRange> ranges) {
   if (auto *index = std::get_if<AffineIndex>(&value)) {
     AffineIndex result = *index;
     for (unsigned axis : partial) {
-      result.base = result.base + ranges[axis].start * SymExpr(result.coefficients[axis]);
+      result.base =
+          result.base + ranges[axis].start * SymExpr(result.coefficients[axis]);
       result.coefficients[axis] *= ranges[axis].step;
     }
     return result;
@@ -244,7 +254,8 @@ Abstract Raiser::sliceValue(NodeOp node, ArrayRef<SliceRange> ranges) {
   if (partial.size() != 1)
     return failUnlessBlamed(node, "slice of several dimensions");
   unsigned axis = partial[0];
-  auto start = ranges[axis].start.constant(), size = ranges[axis].size.constant();
+  auto start = ranges[axis].start.constant(),
+       size = ranges[axis].size.constant();
   if (auto *table = std::get_if<PositionTable>(&value)) {
     if (axis != table->columnAxis || !start || !size)
       return fail("slice of a rotary table by position");
@@ -253,7 +264,8 @@ Abstract Raiser::sliceValue(NodeOp node, ArrayRef<SliceRange> ranges) {
       result.columns.push_back(table->columns[*start + i * ranges[axis].step]);
     return result;
   }
-  if (std::holds_alternative<Normalized>(value) || std::holds_alternative<RowsView>(value) ||
+  if (std::holds_alternative<Normalized>(value) ||
+      std::holds_alternative<RowsView>(value) ||
       std::holds_alternative<HeadMix>(value)) {
     std::optional<HeadMix> mix = asMix(value, axis);
     if (!mix)
@@ -305,9 +317,11 @@ std::optional<Abstract> Raiser::concatCache(NodeOp node, unsigned axis) {
     return std::nullopt;
   auto view = rows(input(node, 1));
   if (!view)
-    return failUnlessBlamed(node, "what is appended to the cache is no view of rows");
+    return failUnlessBlamed(node,
+                            "what is appended to the cache is no view of rows");
   if (view->axes[axis].size() != 1 || view->axes[axis][0].role != Factor::Row)
-    return fail("the cache is extended along a dimension that is not the sequence");
+    return fail(
+        "the cache is extended along a dimension that is not the sequence");
   view->axes[axis][0].size = past + sequence;
   view->past = cache->argument;
   return *view;
@@ -322,7 +336,8 @@ std::optional<Abstract> Raiser::concatMixes(NodeOp node, unsigned axis) {
     if (!result)
       result = part;
     else
-      result->elements.insert(result->elements.end(), part->elements.begin(), part->elements.end());
+      result->elements.insert(result->elements.end(), part->elements.begin(),
+                              part->elements.end());
   }
   return *result;
 }
@@ -331,12 +346,14 @@ std::optional<Abstract> Raiser::concatTables(NodeOp node, unsigned axis) {
   std::optional<PositionTable> result;
   for (Value operand : node.getInputs()) {
     auto *part = std::get_if<PositionTable>(&get(operand));
-    if (!part || part->columnAxis != axis || (result && result->positionAxis != part->positionAxis))
+    if (!part || part->columnAxis != axis ||
+        (result && result->positionAxis != part->positionAxis))
       return std::nullopt;
     if (!result)
       result = *part;
     else
-      result->columns.insert(result->columns.end(), part->columns.begin(), part->columns.end());
+      result->columns.insert(result->columns.end(), part->columns.begin(),
+                             part->columns.end());
   }
   return *result;
 }
@@ -355,9 +372,11 @@ std::optional<Abstract> Raiser::concatIndices(NodeOp node, unsigned axis) {
   int64_t step = parts.back().coefficients[axis];
   for (auto [part, operand] : llvm::zip(parts, node.getInputs())) {
     const SymExpr &size = shapes.shape(operand)[axis];
-    continuous &= part.base == at && (size.isConstant(1) || part.coefficients[axis] == step);
+    continuous &= part.base == at &&
+                  (size.isConstant(1) || part.coefficients[axis] == step);
     for (size_t i = 0; i < part.coefficients.size(); ++i)
-      continuous &= i == axis || part.coefficients[i] == parts[0].coefficients[i];
+      continuous &=
+          i == axis || part.coefficients[i] == parts[0].coefficients[i];
     at = at + size * SymExpr(step);
   }
   if (continuous) {
@@ -394,8 +413,10 @@ Abstract Raiser::concat(NodeOp node) {
   std::optional<double> number;
   for (Value operand : node.getInputs()) {
     auto region = asMask(operand);
-    if (!region || !region->isUniform() || (number && *number != region->values[0]))
-      return failUnlessBlamed(node, "concatenates values that do not belong together");
+    if (!region || !region->isUniform() ||
+        (number && *number != region->values[0]))
+      return failUnlessBlamed(
+          node, "concatenates values that do not belong together");
     number = region->values[0];
   }
   return MaskValue::uniform(*number);

@@ -30,10 +30,12 @@ Value Raiser::useSymbol(StringRef name, Type type) {
 /// The same elements with rows and columns exchanged. Constants are small.
 static DenseElementsAttr transposeConstant(DenseElementsAttr value) {
   ArrayRef<int64_t> shape = value.getType().getShape();
-  auto type = RankedTensorType::get({shape[1], shape[0]}, value.getElementType());
+  auto type =
+      RankedTensorType::get({shape[1], shape[0]}, value.getElementType());
   if (value.isSplat())
     return value.reshape(type);
-  SmallVector<Attribute> all = llvm::to_vector(value.getValues<Attribute>()), elements;
+  SmallVector<Attribute> all = llvm::to_vector(value.getValues<Attribute>()),
+                         elements;
   for (int64_t column = 0; column < shape[1]; ++column)
     for (int64_t row = 0; row < shape[0]; ++row)
       elements.push_back(all[row * shape[1] + column]);
@@ -51,21 +53,24 @@ Value Raiser::useConstant(DenseElementsAttr value, StringAttr name) {
   std::string &symbol = madeWeights[value];
   if (symbol.empty()) {
     OpBuilder detached(module.getContext());
-    symbol = addSymbol(WeightOp::create(detached, loc, name ? name.getValue() : "constant",
-                                        cast<RankedTensorType>(value.getType()), "", "", false,
-                                        StringAttr(), cast<ElementsAttr>(Attribute(value))));
+    symbol = addSymbol(
+        WeightOp::create(detached, loc, name ? name.getValue() : "constant",
+                         cast<RankedTensorType>(value.getType()), "", "", false,
+                         StringAttr(), cast<ElementsAttr>(Attribute(value))));
   }
   return useSymbol(symbol, value.getType());
 }
 
-Value Raiser::useMatrix(const WeightRef &weight, int64_t rows, int64_t columns) {
+Value Raiser::useMatrix(const WeightRef &weight, int64_t rows,
+                        int64_t columns) {
   SmallVector<int64_t> wanted = {rows, columns};
   if (weight.transposed)
     std::swap(wanted[0], wanted[1]);
   if (weight.storedShape() != ArrayRef(wanted))
     return {};
   if (weight.value)
-    return useConstant(weight.transposed ? transposeConstant(weight.value) : weight.value,
+    return useConstant(weight.transposed ? transposeConstant(weight.value)
+                                         : weight.value,
                        weight.name);
   WeightOp op = weight.op;
   if (!weight.transposed)
@@ -82,11 +87,13 @@ Value Raiser::useVector(const WeightRef &weight, int64_t size) {
   int64_t elements = 1;
   for (int64_t extent : stored)
     elements *= extent;
-  if (elements != size || llvm::count_if(stored, [](int64_t extent) { return extent != 1; }) > 1)
+  if (elements != size ||
+      llvm::count_if(stored, [](int64_t extent) { return extent != 1; }) > 1)
     return {};
   if (weight.value)
     return useConstant(DenseElementsAttr(weight.value)
-                           .reshape(RankedTensorType::get({size}, weight.value.getElementType())),
+                           .reshape(RankedTensorType::get(
+                               {size}, weight.value.getElementType())),
                        weight.name);
   if (stored.size() != 1)
     return {};
@@ -96,14 +103,14 @@ Value Raiser::useVector(const WeightRef &weight, int64_t size) {
 
 Value Raiser::useTable(StringRef function, ArrayRef<double> frequencies) {
   ArrayAttr list = builder.getF64ArrayAttr(frequencies);
-  auto type =
-      RankedTensorType::get({maxPosition, int64_t(frequencies.size())}, builder.getF32Type());
+  auto type = RankedTensorType::get({maxPosition, int64_t(frequencies.size())},
+                                    builder.getF32Type());
   Attribute key = builder.getArrayAttr({builder.getStringAttr(function), list});
   std::string &symbol = madeWeights[key];
   if (symbol.empty()) {
     OpBuilder detached(module.getContext());
-    symbol =
-        addSymbol(TableOp::create(detached, loc, ("rope_" + function).str(), function, list, type));
+    symbol = addSymbol(TableOp::create(
+        detached, loc, ("rope_" + function).str(), function, list, type));
   }
   return useSymbol(symbol, type);
 }
@@ -113,9 +120,11 @@ std::optional<SmallVector<double>> Raiser::vectorElements(Value value) const {
   std::vector<Scalar> elements;
   if (info.elements)
     elements = *info.elements;
-  else if (auto known = weight(value); known && known->value) // expanded along unit dimensions
-    elements = readElements(cast<ElementsAttr>(Attribute(known->value)), 1 << 16)
-                   .value_or(std::vector<Scalar>());
+  else if (auto known = weight(value);
+           known && known->value) // expanded along unit dimensions
+    elements =
+        readElements(cast<ElementsAttr>(Attribute(known->value)), 1 << 16)
+            .value_or(std::vector<Scalar>());
   if (elements.empty())
     return std::nullopt;
   SmallVector<double> result;
@@ -132,6 +141,7 @@ void Raiser::eraseUnusedWeights() {
   llvm::SmallPtrSet<Attribute, 32> used;
   module.walk([&](UseOp use) { used.insert(use.getWeightAttr().getAttr()); });
   for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
-    if (isa<WeightOp, TableOp>(op) && !used.contains(SymbolTable::getSymbolName(&op)))
+    if (isa<WeightOp, TableOp>(op) &&
+        !used.contains(SymbolTable::getSymbolName(&op)))
       op.erase();
 }

@@ -36,7 +36,7 @@ enum {
 enum {
   EE_SCRIPT_NONE = -1, // decide by criterion and policy
   EE_SCRIPT_FULL = -2  // never leave
-};                     // k >= 0: leave at exit k and only there
+}; // k >= 0: leave at exit k and only there
 
 // Policy record: what a decision function may look at besides the criteria.
 // Fixed size and versioned; rows index an array of these. 256 bytes.
@@ -114,12 +114,12 @@ typedef struct ee_stage_args {
   int64_t max_rows;        // host-known upper bound of *n_active
   uint8_t *row_store;      // [device]
   ee_rows columns;
-  const ee_policy *policies;   // [device]
-  const ee_sampler *samplers;  // by sequence slot [device]
-  const ee_kv_level *kv;       // by level [device]
-  const void *const *weights;  // by weight index of the manifest [device]
-  uint8_t *arena;              // scratch, per_row * max_rows + base [device]
-  uint8_t *worker_scratch;     // worker_scratch_bytes per team member
+  const ee_policy *policies;  // [device]
+  const ee_sampler *samplers; // by sequence slot [device]
+  const ee_kv_level *kv;      // by level [device]
+  const void *const *weights; // by weight index of the manifest [device]
+  uint8_t *arena;             // scratch, per_row * max_rows + base [device]
+  uint8_t *worker_scratch;    // worker_scratch_bytes per team member
   int64_t worker_scratch_bytes;
   ee_team *team;
 } ee_stage_args;

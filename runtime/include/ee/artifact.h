@@ -36,9 +36,9 @@ public:
   const Manifest &manifest() const { return contents; }
   const std::string &path() const { return directory.path(); }
 
-  /// Chooses a CPU level, checks the hashes of its code, of the tokenizer and of
-  /// policy.toml, loads the code, and maps the weights, whose files must have
-  /// the sizes of the manifest.
+  /// Chooses a CPU level, checks the hashes of its code, of the tokenizer and
+  /// of policy.toml, loads the code, and maps the weights, whose files must
+  /// have the sizes of the manifest.
   Expected<void> load(const ArtifactOptions &options = {});
 
   /// After `load`: the level chosen, one function per stage, one pointer per

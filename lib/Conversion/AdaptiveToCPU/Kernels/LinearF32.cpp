@@ -10,8 +10,8 @@ using namespace mlir;
 using namespace adaptive::cpu;
 
 /// Inputs per block of an f32 sum. A chain over all of K would lose about
-/// sqrt(K) roundings; blocks that are summed on their own lose far fewer, at the
-/// price of one addition per output and block.
+/// sqrt(K) roundings; blocks that are summed on their own lose far fewer, at
+/// the price of one addition per output and block.
 static constexpr int64_t sumBlock = 64;
 
 Values adaptive::cpu::accumulateF32(Kernel &k, const Packing &packing,
