@@ -6,10 +6,12 @@ Features (for REQUIRES and UNSUPPORTED):
   onnx-import   ee-opt was built with the ONNX reader
   ee-run        the runtime was built
   x86-64-v3, avx512   what this machine can execute
+  clang-format-22   is installed (utils/format.sh needs just that release)
   slow          absent under `./check fast` (lit --param fast=1)
 """
 
 import os
+import shutil
 import subprocess
 
 import lit.formats
@@ -90,3 +92,6 @@ def cpu_levels():
 
 
 config.available_features.update(cpu_levels())
+# Releases of clang-format disagree, so no other will do.
+if shutil.which("clang-format-22"):
+    config.available_features.add("clang-format-22")
