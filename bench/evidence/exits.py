@@ -34,14 +34,14 @@ def scripts(count, tokens, exits, seed):
     return np.random.default_rng(seed).integers(-2, exits, (count, tokens)).tolist()
 
 
-def compare(bench, model, form, arm, prompts, options):
+def compare(bench, model, form, arm, prompts, widths, options):
     grouped, masked = (model.artifact(form, lowering) for lowering in ("grouped", "masked"))
     exits = len(json.loads((grouped / "manifest.json").read_text())["exits"])
     script = scripts(len(prompts), options.tokens, exits, 1) if arm == "scripted" else None
     reference = (masked, prompts, options.tokens, script)
     want = bench.generate(*reference, batch=16)
     rows = []
-    for width in options.batches:
+    for width in widths:
         flags, count = {"batch": width, "chunk": options.chunk}, len(prompts) if width >= 4 else options.narrow_prompts
         part, part_script = prompts[:count], script and script[:count]
         got = bench.generate(grouped, part, options.tokens, part_script, **flags)
@@ -106,12 +106,13 @@ def main(argv):
     flags.add_argument("--prompts", type=int, default=200)
     flags.add_argument("--tokens", type=int, default=16)
     flags.add_argument("--batches", default="1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16")
+    flags.add_argument("--torch-batches", default="1,7,16", help="batch widths of the torch model")
     flags.add_argument("--narrow-prompts", type=int, default=200, help="prompts at batch widths below 4, which take longest")
     flags.add_argument("--chunk", type=int, default=7, help="prompt tokens per wave of `grouped`; `masked` takes the default")
     flags.add_argument("--kv-prompts", type=int, default=32)
     flags.add_argument("--oracle-rows", type=int, default=16, help="sequences of 32 tokens to compare with ONNX Runtime; 0 leaves it out")
     options = flags.parse_args(argv)
-    options.batches = [int(b) for b in options.batches.split(",")]
+    widths = {label: [int(b) for b in text.split(",")] for label, text in (("spec", options.batches), ("torch", options.torch_batches))}
     options.narrow_prompts = min(options.narrow_prompts, options.prompts)
     # Not needed by `page`, which has numpy and nothing else.
     from _exit_models import against_onnxruntime, models
@@ -121,7 +122,7 @@ def main(argv):
     for model in models(bench, options):
         for form in options.weights.split(","):
             for arm in ("scripted", "real"):
-                rows += compare(bench, model, form, arm, prompts, options)
+                rows += compare(bench, model, form, arm, prompts, widths[model.label], options)
             kv.append(kv_part(bench, model, form, prompts[: options.kv_prompts], options))
         if options.oracle_rows:
             oracle[model.label] = against_onnxruntime(bench, model, options)
