@@ -21,6 +21,23 @@ using namespace adaptive;
 using cpu::Format;
 using cpu::Packing;
 
+/// cos or sin of position * frequency, rounded once from f64.
+std::vector<float> adaptive::computeTable(TableOp op) {
+  auto type = cast<RankedTensorType>(op.getType());
+  std::vector<double> frequencies;
+  for (Attribute value : op.getFrequencies())
+    frequencies.push_back(cast<FloatAttr>(value).getValueAsDouble());
+  bool cosine = op.getFunction() == "cos";
+  std::vector<float> table;
+  table.reserve(type.getNumElements());
+  for (int64_t position = 0; position < type.getDimSize(0); ++position)
+    for (double frequency : frequencies) {
+      double angle = double(position) * frequency;
+      table.push_back(float(cosine ? std::cos(angle) : std::sin(angle)));
+    }
+  return table;
+}
+
 namespace {
 /// Bytes at an alignment that vector loads may rely on.
 struct AlignedBytes {
@@ -80,23 +97,6 @@ asFloats(const WeightView &view, std::vector<float> &buffer, StringRef name) {
                        std::to_string(view.onnxType) +
                        ", accepted are FLOAT, FLOAT16, BFLOAT16, DOUBLE"};
   }
-}
-
-/// cos or sin of position * frequency, rounded once from f64.
-std::vector<float> computeTable(TableOp op) {
-  auto type = cast<RankedTensorType>(op.getType());
-  std::vector<double> frequencies;
-  for (Attribute value : op.getFrequencies())
-    frequencies.push_back(cast<FloatAttr>(value).getValueAsDouble());
-  bool cosine = op.getFunction() == "cos";
-  std::vector<float> table;
-  table.reserve(type.getNumElements());
-  for (int64_t position = 0; position < type.getDimSize(0); ++position)
-    for (double frequency : frequencies) {
-      double angle = double(position) * frequency;
-      table.push_back(float(cosine ? std::cos(angle) : std::sin(angle)));
-    }
-  return table;
 }
 
 /// Packed bytes of one weight; \p view is its stored tensor, if it has one.

@@ -17,6 +17,9 @@ struct PlacedWeight {
   uint64_t offset = 0, bytes = 0;
 };
 
+/// A rotary table, row by row.
+std::vector<float> computeTable(TableOp op);
+
 /// Writes every weight of the plan once; `places` maps symbols to places.
 ee::Expected<WrittenFile>
 writePackedWeights(mlir::ModuleOp module, const cpu::CodePlan &plan,

@@ -4,6 +4,7 @@
 
 #include "AdaptiveDialect/Driver/CommandLine.h"
 #include "AdaptiveDialect/Driver/Compile.h"
+#include "Diagnostics.h"
 
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Diagnostics.h"
@@ -31,6 +32,8 @@ bool adaptive::isCompileCommand(int argc, char **argv) {
     // -o X.ee asks for an artifact, whatever the input.
     if (argument.ends_with(".ee") && i > 1 && StringRef(argv[i - 1]) == "-o")
       return true;
+    if (argument.starts_with("--emit=") || argument.starts_with("--kind="))
+      return true;
     if (argument == "--help" || argument == "-h" || argument == "--version")
       return true;
     if (!argument.starts_with("-") && argument.ends_with(".onnx"))
@@ -49,6 +52,12 @@ struct Flags {
   cl::opt<std::string> output{
       "o", cl::desc("artifact folder to write (or the file of --emit)"),
       cl::value_desc("X.ee"), cl::cat(category)};
+  cl::opt<std::string> kind{
+      "kind", cl::init("auto"), cl::value_desc("auto|decoder|function"),
+      cl::desc("decoder: per-token exits, KV cache, ee-run generate; function: "
+               "any graph, for ee-run run; auto (default): a decoder if the "
+               "graph is one"),
+      cl::cat(category)};
   cl::opt<std::string> weights{
       "weights", cl::init("f32"), cl::value_desc("f32|bf16|q8|q4"),
       cl::desc("format of the layers' matrices (default f32)"),
@@ -142,28 +151,26 @@ private:
   std::mutex mutex;
 };
 
-/// The ONNX node (or file) a location speaks of.
-std::string nodeOf(Location loc) {
-  std::string name;
-  loc->walk([&](Location inner) {
-    if (auto named = dyn_cast<NameLoc>(inner)) {
-      name = "node '" + named.getName().str() + "': ";
-      return WalkResult::interrupt();
-    }
-    return WalkResult::advance();
-  });
-  return name;
+/// Flags on the command line that mean nothing for a function.
+std::vector<std::string> decoderFlags(const Flags &flags) {
+  std::vector<std::string> given;
+  auto add = [&](const cl::Option &option, bool counts = true) {
+    if (option.getNumOccurrences() && counts)
+      given.push_back("--" + option.ArgStr.str());
+  };
+  add(flags.exits);
+  add(flags.exitLowering);
+  add(flags.weights, flags.weights != "f32");
+  add(flags.headWeights, flags.headWeights != "f32");
+  add(flags.eos);
+  add(flags.tokenizer);
+  add(flags.maxPosition);
+  return given;
 }
 
 /// Diagnostics as one line each; op names of the IR are noise to a user.
-/// Raising reports each node in its way as a remark before it fails: \p
-/// inTheWay keeps them, so that the error names the first.
 LogicalResult printDiagnostic(Diagnostic &diagnostic, bool remarks,
-                              Progress &progress,
-                              std::vector<std::string> &inTheWay) {
-  constexpr StringRef unraised = "not raised: ";
-  std::string text = diagnostic.str();
-  llvm::replace(text, '\n', ' ');
+                              Progress &progress) {
   StringRef kind;
   switch (diagnostic.getSeverity()) {
   case DiagnosticSeverity::Error:
@@ -173,27 +180,12 @@ LogicalResult printDiagnostic(Diagnostic &diagnostic, bool remarks,
     kind = "warning";
     break;
   default:
-    if (StringRef(text).starts_with(unraised))
-      inTheWay.push_back(text.substr(unraised.size()));
     if (!remarks)
       return success();
     kind = "remark";
   }
   progress.clear();
-  llvm::errs() << "ee-opt: " << kind << ": ";
-  if (kind == "error" && !remarks && !inTheWay.empty()) {
-    llvm::errs() << inTheWay.front();
-    if (inTheWay.size() > 1)
-      llvm::errs() << " (and " << inTheWay.size() - 1
-                   << " more places, listed by --remarks)";
-    llvm::errs() << "\n";
-    return success();
-  }
-  std::string node = nodeOf(diagnostic.getLocation());
-  if (text.find(node.empty() ? "node '" : StringRef(node).drop_back(2).str()) ==
-      std::string::npos)
-    llvm::errs() << node;
-  llvm::errs() << text << "\n";
+  llvm::errs() << "ee-opt: " << kind << ": " << describe(diagnostic) << "\n";
   return success();
 }
 } // namespace
@@ -230,9 +222,8 @@ int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry) {
   Progress progress(flags.quiet);
   MLIRContext context(registry);
   context.loadAllAvailableDialects();
-  std::vector<std::string> inTheWay;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    return printDiagnostic(diagnostic, flags.remarks, progress, inTheWay);
+    return printDiagnostic(diagnostic, flags.remarks, progress);
   });
   CompileOptions options;
   options.input = flags.input;
@@ -253,6 +244,13 @@ int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry) {
   options.tokenizer = flags.tokenizer;
   options.eos.assign(flags.eos.begin(), flags.eos.end());
   options.saveTemps = flags.saveTemps;
+  options.kind = flags.kind;
+  options.remarks = flags.remarks;
+  options.decoderFlags = decoderFlags(flags);
+  options.note = [&](StringRef text) {
+    progress.clear();
+    llvm::errs() << "ee-opt: remark: " << text << "\n";
+  };
   options.progress = [&](StringRef what, int64_t done, int64_t all) {
     progress(what, done, all);
   };

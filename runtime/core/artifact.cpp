@@ -5,6 +5,7 @@
 
 #include "ee/sha256.h"
 
+#include <atomic>
 #include <dlfcn.h>
 #include <utility>
 
@@ -36,16 +37,20 @@ Expected<Artifact> Artifact::open(const std::string &path) {
 Artifact::Artifact(Artifact &&other) noexcept
     : directory(std::move(other.directory)),
       contents(std::move(other.contents)), codeIndex(other.codeIndex),
+      codeFile(std::move(other.codeFile)),
       library(std::exchange(other.library, nullptr)),
-      functions(std::move(other.functions)), maps(std::move(other.maps)),
+      functions(std::move(other.functions)), entry(other.entry),
+      maps(std::move(other.maps)),
       weightPointers(std::move(other.weightPointers)) {}
 
 Artifact &Artifact::operator=(Artifact &&other) noexcept {
   std::swap(directory, other.directory);
   std::swap(contents, other.contents);
   std::swap(codeIndex, other.codeIndex);
+  std::swap(codeFile, other.codeFile);
   std::swap(library, other.library);
   std::swap(functions, other.functions);
+  std::swap(entry, other.entry);
   std::swap(maps, other.maps);
   std::swap(weightPointers, other.weightPointers);
   return *this;
@@ -108,6 +113,20 @@ Expected<void> Artifact::verifyFile(size_t index) const {
   return {};
 }
 
+Expected<void> Artifact::checkAbi(const char *symbol, int32_t provided,
+                                  const std::string &file) const {
+  auto abi = static_cast<const int32_t *>(dlsym(library, symbol));
+  if (!abi)
+    return Failure{file + " has no symbol " + symbol};
+  if (*abi != provided)
+    return Failure{
+        file + " was compiled for " +
+        (contents.kind == ArtifactKind::Decoder ? "stage" : "function") +
+        " ABI " + std::to_string(*abi) + ", this runtime provides " +
+        std::to_string(provided)};
+  return {};
+}
+
 Expected<void> Artifact::loadCode(size_t index) {
   const CpuCodeEntry &code = contents.cpu[index];
   const std::string name = inQuotes(contents.files[code.file].path);
@@ -119,26 +138,35 @@ Expected<void> Artifact::loadCode(size_t index) {
     return hash.takeFailure();
   if (*hash != code.sha256)
     return Failure{name + " does not have the hash of the manifest"};
-  std::string viaDescriptor =
-      "/proc/self/fd/" + std::to_string(file->descriptor());
+  // The loader knows libraries by name and would return another one that was
+  // loaded through a descriptor of this number: the descriptor stays open as
+  // long as the code, and slashes tell apart libraries that never leave.
+  static std::atomic<unsigned> loads = 0;
+  std::string viaDescriptor = "/proc/self/fd" +
+                              std::string(1 + loads++ % 1024, '/') +
+                              std::to_string(file->descriptor());
   library = dlopen(viaDescriptor.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     // dlerror names the descriptor path; the user knows the file.
     return Failure{name + " cannot be loaded as a shared object"};
   }
-  auto abi = static_cast<const int32_t *>(dlsym(library, "ee_stage_abi"));
-  if (!abi)
-    return Failure{name + " has no symbol ee_stage_abi"};
-  if (*abi != EE_STAGE_ABI)
-    return Failure{name + " was compiled for stage ABI " +
-                   std::to_string(*abi) + ", this runtime provides " +
-                   std::to_string(EE_STAGE_ABI)};
+  bool stages = contents.kind == ArtifactKind::Decoder;
+  if (auto abi = checkAbi(stages ? "ee_stage_abi" : "ee_function_abi",
+                          stages ? EE_STAGE_ABI : EE_FUNCTION_ABI, name);
+      !abi)
+    return abi;
   auto profile = static_cast<const char *>(dlsym(library, "ee_profile"));
   if (!profile)
     return Failure{name + " has no symbol ee_profile"};
   if (code.profile != profile)
     return Failure{name + " has numerics profile " + inQuotes(profile) +
                    ", the manifest says " + inQuotes(code.profile)};
+  if (!stages) {
+    const std::string &symbol = contents.function.symbol;
+    entry = reinterpret_cast<ee_function_fn>(dlsym(library, symbol.c_str()));
+    if (!entry)
+      return Failure{name + " has no symbol " + inQuotes(symbol)};
+  }
   for (const StageEntry &stage : contents.stages) {
     void *function = dlsym(library, stage.symbol.c_str());
     if (!function)
@@ -147,6 +175,7 @@ Expected<void> Artifact::loadCode(size_t index) {
     functions.push_back(reinterpret_cast<ee_stage_fn>(function));
   }
   codeIndex = index;
+  codeFile = std::move(*file);
   return {};
 }
 

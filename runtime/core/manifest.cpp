@@ -7,8 +7,10 @@
 #include "ee/abi.h"
 #include "ee/checked.h"
 #include "ee/file.h"
+#include "ee/function_abi.h"
 #include "ee/json.h"
 #include "fields.h"
+#include "function_fields.h"
 #include "program_check.h"
 
 #include <algorithm>
@@ -291,6 +293,14 @@ void readCpu(const Field &root, Manifest &m) {
     root.at("cpu").fail("must list at least one CPU level");
 }
 
+/// The version of the ABI that the code was compiled for.
+void readAbi(const Field &root, const char *name, int64_t provided) {
+  int64_t abi = root.at(name).integer(0, INT32_MAX);
+  if (abi != provided)
+    root.at(name).fail("is " + std::to_string(abi) +
+                       ", this runtime provides " + std::to_string(provided));
+}
+
 Manifest read(const Field &root) {
   Manifest m;
   root.at("format").oneOf({"ee-artifact"});
@@ -299,15 +309,14 @@ Manifest read(const Field &root) {
     root.at("format_version")
         .fail("is " + std::to_string(version) + ", this runtime reads " +
               std::to_string(artifactFormatVersion));
-  int64_t abi = root.at("stage_abi").integer(0, INT32_MAX);
-  if (abi != EE_STAGE_ABI)
-    root.at("stage_abi")
-        .fail("is " + std::to_string(abi) + ", this runtime provides " +
-              std::to_string(EE_STAGE_ABI));
   m.producer = root.at("producer").string();
   m.kind = root.at("kind").oneOf({"decoder", "function"}) == "decoder"
                ? ArtifactKind::Decoder
                : ArtifactKind::Function;
+  if (m.kind == ArtifactKind::Decoder)
+    readAbi(root, "stage_abi", EE_STAGE_ABI);
+  else
+    readAbi(root, "function_abi", EE_FUNCTION_ABI);
   readFiles(root, m);
   readCpu(root, m);
   readWeights(root, m);
@@ -316,8 +325,10 @@ Manifest read(const Field &root) {
   for (size_t i = 0; i < m.files.size(); ++i)
     if (m.files[i].path == "policy.toml")
       m.policy = i;
-  if (m.kind == ArtifactKind::Function)
+  if (m.kind == ArtifactKind::Function) {
+    m.function = readFunction(root.at("function"));
     return m;
+  }
   readModel(root.at("model"), m);
   Field formats = root.at("formats");
   m.linearFormat = formats.at("linear").oneOf({"f32", "bf16", "q8", "q4"});

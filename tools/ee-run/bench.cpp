@@ -132,10 +132,8 @@ int bench(BenchFlags flags) {
   if (flags.threads.empty())
     flags.threads = {threadsOf(flags.model)};
   Model model(flags.model);
+  needDecoder(model);
   const ee::Manifest &m = model.artifact.manifest();
-  if (m.kind != ee::ArtifactKind::Decoder)
-    throw CommandError(ee::inQuotes(flags.model.artifact) +
-                       " is not a decoder");
   checkList("-p", flags.prompts, 0, m.model.maxPosition);
   checkList("-n", flags.generates, 0, m.model.maxPosition);
   for (int64_t generate : flags.generates)

@@ -57,6 +57,14 @@ void ModelFlags::add(CLI::App &command, bool serving) {
                      "KV pages per level (default: enough; fewer preempt)");
 }
 
+void needDecoder(const Model &model) {
+  const std::string &path = model.artifact.path();
+  if (model.artifact.manifest().kind != ee::ArtifactKind::Decoder)
+    throw CommandError(ee::inQuotes(path) +
+                       " is a function, not a decoder: use ee-run run " + path +
+                       " --input NAME=@FILE.npy");
+}
+
 int64_t threadsOf(const ModelFlags &flags) {
   if (flags.threads)
     return flags.threads;

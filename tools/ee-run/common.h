@@ -68,6 +68,9 @@ struct Model {
   ee::Policy policy;
 };
 
+/// Throws for an artifact of kind function, which has no tokens.
+void needDecoder(const Model &model);
+
 int64_t threadsOf(const ModelFlags &flags);
 
 /// A text file given by the user.

@@ -124,10 +124,8 @@ std::vector<int32_t> readIds(const EvalFlags &flags, const Model &model) {
 int eval(EvalFlags flags) {
   catchInterrupt();
   Model model(flags.model);
+  needDecoder(model);
   const ee::Manifest &m = model.artifact.manifest();
-  if (m.kind != ee::ArtifactKind::Decoder)
-    throw CommandError(ee::inQuotes(flags.model.artifact) +
-                       " is not a decoder");
   if (flags.context == 0)
     flags.context = std::min<int64_t>(512, m.model.maxPosition);
   if (flags.context < 2 || flags.context > m.model.maxPosition)

@@ -181,6 +181,7 @@ int generate(GenerateFlags flags) {
     checkWritable(flags.traceFile);
   catchInterrupt();
   Model model(flags.model);
+  needDecoder(model);
   const ee::Manifest &m = model.artifact.manifest();
   refuseOtherInputs(m, flags.model.artifact);
   std::vector<Prompt> prompts = readPrompts(flags, model);

@@ -2,6 +2,7 @@
 // `ee-run inspect`: what is in an artifact, without running its code.
 #include "commands.h"
 #include "ee/file.h"
+#include "ee/function.h"
 
 #include <cstdio>
 
@@ -71,14 +72,27 @@ void printDecoder(const ee::Manifest &m) {
   printProgram(m);
 }
 
+void printFunction(const ee::Manifest &m) {
+  std::printf("model      %s\n", m.function.name.c_str());
+  for (auto [title, list] : {std::pair("inputs", &m.function.inputs),
+                             std::pair("outputs", &m.function.outputs)}) {
+    std::printf("%-10s %zu\n", title, list->size());
+    for (const ee::FunctionTensor &tensor : *list)
+      std::printf("  %s: %s %s\n", ee::inQuotes(tensor.name).c_str(),
+                  tensor.dtype.c_str(), ee::shapeText(tensor).c_str());
+  }
+}
+
 int inspect(const InspectFlags &flags) {
   ee::Artifact artifact = need(ee::Artifact::open(flags.artifact));
   const ee::Manifest &m = artifact.manifest();
   ee::CpuFeatures here = ee::CpuFeatures::detect();
-  std::printf("artifact   %s, by %s, format %lld, stage ABI %d\n",
-              m.kind == ee::ArtifactKind::Decoder ? "decoder" : "function",
-              m.producer.c_str(), shown(ee::artifactFormatVersion),
-              EE_STAGE_ABI);
+  bool isDecoder = m.kind == ee::ArtifactKind::Decoder;
+  std::printf("artifact   %s, by %s, format %lld, %s ABI %d\n",
+              isDecoder ? "decoder" : "function", m.producer.c_str(),
+              shown(ee::artifactFormatVersion),
+              isDecoder ? "stage" : "function",
+              isDecoder ? EE_STAGE_ABI : EE_FUNCTION_ABI);
   for (const ee::CpuCodeEntry &code : m.cpu)
     std::printf("code       %s (%s), numerics profile %s\n", code.level.c_str(),
                 here.supports(code.level) ? "runs here" : "does not run here",
@@ -88,8 +102,10 @@ int inspect(const InspectFlags &flags) {
     weightBytes += int64_t(weight.bytes);
   std::printf("weights    %zu, %lld bytes\n", m.weights.size(),
               shown(weightBytes));
-  if (m.kind == ee::ArtifactKind::Decoder)
+  if (isDecoder)
     printDecoder(m);
+  else
+    printFunction(m);
   std::printf("files      %zu\n", m.files.size());
   bool ok = true;
   for (size_t i = 0; i < m.files.size(); ++i) {

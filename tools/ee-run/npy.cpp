@@ -7,6 +7,7 @@
 #include "ee/file.h"
 
 #include <charconv>
+#include <cmath>
 #include <cstring>
 
 using ee::Expected;
@@ -179,8 +180,21 @@ template <typename T> static double load(const NpyArray &array, int64_t i) {
   return double(value);
 }
 
+/// A half: 1 sign bit, 5 of exponent, 10 of fraction.
+static double loadHalf(const NpyArray &array, int64_t i) {
+  uint16_t bits;
+  std::memcpy(&bits, array.bytes.data() + i * 2, 2);
+  int exponent = (bits >> 10) & 31, fraction = bits & 1023;
+  double value = exponent == 31 ? (fraction ? NAN : INFINITY)
+                 : exponent     ? std::ldexp(1024 + fraction, exponent - 25)
+                                : std::ldexp(fraction, -24);
+  return bits & 0x8000 ? -value : value;
+}
+
 double npyNumber(const NpyArray &array, int64_t i) {
   const std::string &t = array.dtype;
+  if (t == "f2")
+    return loadHalf(array, i);
   if (t == "f4")
     return load<float>(array, i);
   if (t == "f8")

@@ -26,7 +26,7 @@ ee::Expected<NpyArray> parseNpy(std::string_view bytes, std::string_view what);
 /// The bytes of a .npy file.
 std::string formatNpy(const NpyArray &array);
 
-/// Element `i` as a double; for any dtype but f2.
+/// Element `i` as a double.
 double npyNumber(const NpyArray &array, int64_t i);
 
 #endif // EE_RUN_NPY_H

@@ -3,12 +3,17 @@
 // Test driver of the importer:
 //   ee-import FILE.onnx     prints the carrier module
 //   ee-import FILE.mlir     reads a printed module back
+//   --linalg                as the general path imports: operators without a
+//                           lowering are expanded, all functions inlined; then
+//                           runs onnx-to-linalg
 //   --dump-weights=DIR      writes the bytes of each weight to DIR/<number> and
 //                           prints "<number> <symbol> <names>"
 //   --batch FILE...         imports each file and says what became of it; exits
 //   0
 //                           unless it crashes
 
+#include "AdaptiveDialect/Conversion/OnnxToLinalg.h"
+#include "AdaptiveDialect/Conversion/Passes.h"
 #include "AdaptiveDialect/IR/Adaptive.h"
 #include "AdaptiveDialect/IR/Onnx.h"
 #include "AdaptiveDialect/Import/Import.h"
@@ -16,6 +21,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
@@ -37,6 +43,7 @@ struct Flags {
       cl::desc("local functions to inline, as domain::Name")};
   cl::opt<int64_t> targetOpset{"target-opset", cl::init(23),
                                cl::desc("opset to convert to")};
+  cl::opt<bool> linalg{"linalg", cl::desc("lower to linalg")};
   cl::opt<bool> locations{"locations", cl::desc("print locations")};
   cl::opt<bool> batch{"batch",
                       cl::desc("import every file, print one line each")};
@@ -64,12 +71,19 @@ Loaded load(llvm::StringRef path, MLIRContext &context, const Flags &flags) {
   adaptive::ImportOptions options;
   options.targetOpset = flags.targetOpset;
   options.expandOperators = [&](llvm::StringRef, llvm::StringRef op) {
-    return expand.contains("*") || expand.contains(op);
+    return expand.contains("*") || expand.contains(op) ||
+           (flags.linalg && !adaptive::hasLinalgLowering("", op));
   };
   options.inlineFunctions = [&](llvm::StringRef domain, llvm::StringRef op) {
-    return inlined.contains((domain + "::" + op).str());
+    return flags.linalg || inlined.contains((domain + "::" + op).str());
   };
   loaded.module = adaptive::importOnnx(path, &context, loaded.store, options);
+  if (!flags.linalg || !loaded.module)
+    return loaded;
+  PassManager pm(&context);
+  pm.addPass(adaptive::createOnnxToLinalg());
+  if (failed(pm.run(*loaded.module)))
+    loaded.module = nullptr;
   return loaded;
 }
 

@@ -39,6 +39,12 @@ mlir::LogicalResult writeArtifact(mlir::ModuleOp module,
                                   const ArtifactContents &contents,
                                   llvm::StringRef path);
 
+/// Writes an artifact of kind function; of `contents` name, code and progress
+/// count. `module` is in function form. Otherwise as writeArtifact.
+mlir::LogicalResult
+writeFunctionArtifact(mlir::ModuleOp module, WeightStore &store,
+                      const ArtifactContents &contents, llvm::StringRef path);
+
 } // namespace adaptive
 
 #endif // ADAPTIVEDIALECT_ARTIFACT_WRITER_H

@@ -10,12 +10,39 @@
 #include "mlir/Pass/Pass.h"
 
 namespace mlir {
+namespace LLVM {
+class LLVMDialect;
+} // namespace LLVM
+namespace affine {
+class AffineDialect;
+} // namespace affine
 namespace arith {
 class ArithDialect;
 } // namespace arith
+namespace cf {
+class ControlFlowDialect;
+} // namespace cf
+namespace linalg {
+class LinalgDialect;
+} // namespace linalg
 namespace math {
 class MathDialect;
 } // namespace math
+namespace memref {
+class MemRefDialect;
+} // namespace memref
+namespace scf {
+class SCFDialect;
+} // namespace scf
+namespace tensor {
+class TensorDialect;
+} // namespace tensor
+namespace vector {
+class VectorDialect;
+} // namespace vector
+namespace ub {
+class UBDialect;
+} // namespace ub
 } // namespace mlir
 
 namespace adaptive {

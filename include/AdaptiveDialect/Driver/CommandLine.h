@@ -10,9 +10,8 @@
 namespace adaptive {
 
 /// True when the arguments ask for a compilation (a .onnx file, -o X.ee,
-/// --help,
-/// --version, nothing at all on a terminal), false when they are those of
-/// mlir-opt.
+/// --emit, --kind, --help, --version, nothing at all on a terminal), false when
+/// they are those of mlir-opt.
 bool isCompileCommand(int argc, char **argv);
 
 /// Parses the arguments and compiles; returns the exit code: 0, or 1 after one

@@ -30,9 +30,15 @@ struct CompileOptions {
   std::string tokenizer; ///< tokenizer.json; empty: the one beside the input
   std::vector<int64_t>
       eos; ///< end-of-text ids; empty: from files beside the input
+  std::string kind = "auto"; ///< auto, decoder, function
+  /// Flags given that mean nothing for a function, which refuses them.
+  std::vector<std::string> decoderFlags;
+  bool remarks = false;  ///< whether remarks are printed: errors count on it
   std::string saveTemps; ///< folder for intermediates, or empty
   /// Told about phases and how far they are.
   std::function<void(llvm::StringRef what, int64_t done, int64_t all)> progress;
+  /// Told what a user must know although all went well, on one line.
+  std::function<void(llvm::StringRef text)> note;
 };
 
 /// Compiles. All errors are one-line diagnostics on `context`; nothing is

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Kernels and stage functions to LLVM IR, machine code and a shared object.
+// Kernels and stage functions in the LLVM dialect, and from there to code.
 
-#include "SharedObject.h"
+#include "AdaptiveDialect/Conversion/CPU/MachineCode.h"
 #include "StageEmitter.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -14,16 +14,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Dialect/X86Vector/X86VectorDialect.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Target/LLVMIR/Dialect/All.h"
-#include "mlir/Target/LLVMIR/Export.h"
 #include "mlir/Transforms/Passes.h"
-#include "llvm/IR/LLVMContext.h"
-#include "llvm/IR/LegacyPassManager.h"
-#include "llvm/IR/Module.h"
-#include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/TargetSelect.h"
-#include "llvm/Target/TargetMachine.h"
 
 using namespace mlir;
 using namespace adaptive;
@@ -46,67 +37,6 @@ static LogicalResult lowerToLLVMDialect(ModuleOp module) {
   pm.addPass(createUBToLLVMConversionPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   return pm.run(module);
-}
-
-static const char *targetCPU(Level level) {
-  return level == Level::AVX512 ? "x86-64-v4" : "x86-64-v3";
-}
-static const char *targetFeatures(Level level) {
-  return level == Level::AVX512 ? "+avx512bf16,+avx512vnni,-prefer-256-bit"
-                                : "";
-}
-
-static std::unique_ptr<llvm::TargetMachine> makeTarget(Level level,
-                                                       std::string &error) {
-  static bool initialised = [] {
-    llvm::InitializeNativeTarget();
-    llvm::InitializeNativeTargetAsmPrinter();
-    return true;
-  }();
-  (void)initialised;
-  llvm::Triple triple("x86_64-unknown-linux-gnu");
-  const llvm::Target *target =
-      llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!target)
-    return nullptr;
-  llvm::TargetOptions options;
-  // Multiply-adds are written where they are meant, never contracted.
-  options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
-  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
-      triple, targetCPU(level), targetFeatures(level), options,
-      llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
-}
-
-static void optimize(llvm::Module &module, llvm::TargetMachine &target) {
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager graph;
-  llvm::ModuleAnalysisManager modules;
-  llvm::PipelineTuningOptions tuning;
-  // Kernels are vector code already; unrolling or vectorising the scalar loops
-  // around them costs compile time and buys nothing.
-  tuning.LoopVectorization = false;
-  tuning.SLPVectorization = false;
-  llvm::PassBuilder builder(&target, tuning);
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(graph);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, graph, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2)
-      .run(module, modules);
-}
-
-static std::optional<llvm::SmallString<0>>
-emitFile(llvm::Module &module, llvm::TargetMachine &target,
-         llvm::CodeGenFileType type) {
-  llvm::SmallString<0> bytes;
-  llvm::raw_svector_ostream stream(bytes);
-  llvm::legacy::PassManager passes;
-  if (target.addPassesToEmitFile(passes, stream, nullptr, type))
-    return std::nullopt;
-  passes.run(module);
-  return bytes;
 }
 
 static std::string
@@ -133,42 +63,10 @@ FailureOr<std::string> cpu::emitCode(ModuleOp module, const CodePlan &plan,
     return failure();
   emitStageFunctions(*stages, level, *kernels);
 
-  DialectRegistry registry;
-  registerAllToLLVMIRTranslations(registry);
-  context->appendDialectRegistry(registry);
-  llvm::LLVMContext llvmContext;
-  std::unique_ptr<llvm::Module> code =
-      translateModuleToLLVMIR(*kernels, llvmContext);
-  if (!code)
-    return failure();
-  std::string error;
-  std::unique_ptr<llvm::TargetMachine> target = makeTarget(level, error);
-  if (!target)
-    return module.emitError("no code generator for x86-64: ") << error;
-  code->setTargetTriple(target->getTargetTriple());
-  code->setDataLayout(target->createDataLayout());
-  for (llvm::Function &function : *code) {
-    if (function.isDeclaration())
-      continue;
-    function.addFnAttr("target-cpu", targetCPU(level));
-    function.addFnAttr("target-features", targetFeatures(level));
-    function.addFnAttr("prefer-vector-width",
-                       level == Level::AVX512 ? "512" : "256");
-    function.addFnAttr("frame-pointer", "none");
-    // Only the stage functions leave the shared object.
-    if (!function.getName().starts_with("ee_stage_"))
-      function.setLinkage(llvm::GlobalValue::InternalLinkage);
-  }
-  optimize(*code, *target);
-  if (stop == CodeStage::LLVM)
-    return printed([&](llvm::raw_ostream &os) { code->print(os, nullptr); });
-  auto bytes =
-      emitFile(*code, *target,
-               stop == CodeStage::Assembly ? llvm::CodeGenFileType::AssemblyFile
-                                           : llvm::CodeGenFileType::ObjectFile);
-  if (!bytes)
-    return module.emitError("the code generator cannot write this file type");
-  if (stop == CodeStage::Assembly)
-    return std::string(bytes->str());
-  return linkSharedObject(module, bytes->str());
+  MachineCodeOptions options;
+  // Only the stage functions leave the shared object.
+  options.isExported = [](StringRef name) {
+    return name.starts_with("ee_stage_");
+  };
+  return emitMachineCode(*kernels, level, stop, options);
 }

@@ -42,6 +42,7 @@ FailureOr<std::string> adaptive::cpu::linkSharedObject(ModuleOp module,
   const char *arguments[] = {
       "ld.lld", "-shared",   "-Bsymbolic", "--gc-sections", "--build-id=none",
       "-z",     "now",       "-z",         "noexecstack",   "-s",
+      "-z",     "defs",
       "-o",     out.c_str(), in.c_str()};
   lld::Result result = lld::lldMain(arguments, messages, messages,
                                     {{lld::Gnu, &lld::elf::link}});

@@ -8,6 +8,7 @@
 #include "ee/abi.h"
 #include "ee/cpu_features.h"
 #include "ee/file.h"
+#include "ee/function_abi.h"
 #include "ee/manifest.h"
 
 #include <memory>
@@ -45,6 +46,8 @@ public:
   /// weight.
   const CpuCodeEntry &code() const { return contents.cpu[codeIndex]; }
   const std::vector<ee_stage_fn> &stages() const { return functions; }
+  /// After `load` of an artifact of kind function, else null.
+  ee_function_fn function() const { return entry; }
   const std::vector<const void *> &weights() const { return weightPointers; }
   /// After `load`: an exported symbol of the code, or null.
   void *symbol(const char *name) const;
@@ -58,13 +61,17 @@ private:
   explicit Artifact(Directory directory) : directory(std::move(directory)) {}
   Expected<size_t> chooseLevel(const ArtifactOptions &options) const;
   Expected<void> loadCode(size_t index);
+  Expected<void> checkAbi(const char *symbol, int32_t provided,
+                          const std::string &file) const;
   Expected<void> mapWeights();
 
   Directory directory;
   Manifest contents;
   size_t codeIndex = 0;
+  std::optional<File> codeFile; ///< open as long as its code is loaded
   void *library = nullptr;
   std::vector<ee_stage_fn> functions;
+  ee_function_fn entry = nullptr;
   std::vector<MappedFile> maps;
   std::vector<const void *> weightPointers;
 };

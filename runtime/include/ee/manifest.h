@@ -126,6 +126,21 @@ struct ProgramNode {
   int32_t owes = -1;
 };
 
+/// An input or output of an artifact of kind function.
+struct FunctionTensor {
+  std::string name;
+  std::string dtype;
+  std::vector<int64_t> shape;    ///< -1 where known at run time only
+  std::vector<std::string> dims; ///< per dimension its name, or empty
+};
+
+/// What an artifact of kind function has instead of stages and a program.
+struct FunctionFacts {
+  std::string name; ///< of the model
+  std::string symbol;
+  std::vector<FunctionTensor> inputs, outputs;
+};
+
 struct CpuCodeEntry {
   std::string level;
   size_t file = 0; ///< index into Manifest::files
@@ -136,6 +151,7 @@ struct CpuCodeEntry {
 struct Manifest {
   std::string producer;
   ArtifactKind kind = ArtifactKind::Decoder;
+  FunctionFacts function; ///< of kind function; the rest is empty then
   ModelFacts model;
   std::string linearFormat;
   std::string headFormat;

@@ -29,8 +29,7 @@ bool adaptive::cpu::isStatic(Type type) {
   return cast<RankedTensorType>(type).hasStaticShape();
 }
 
-Kernel::Kernel(ModuleOp module, StringRef name, Level level, Location loc)
-    : level(level), b(module.getContext()), loc(loc) {
+void Kernel::makeTypes() {
   i1 = b.getI1Type();
   i8 = b.getI8Type();
   i16 = b.getI16Type();
@@ -43,7 +42,16 @@ Kernel::Kernel(ModuleOp module, StringRef name, Level level, Location loc)
   vi32 = vec(i32);
   vi1 = vec(i1);
   vi8 = vec(i8, 64);
+}
 
+Kernel::Kernel(const OpBuilder &at, Location loc)
+    : level(Level::V3), b(at), loc(loc) {
+  makeTypes();
+}
+
+Kernel::Kernel(ModuleOp module, StringRef name, Level level, Location loc)
+    : level(level), b(module.getContext()), loc(loc) {
+  makeTypes();
   b.setInsertionPointToEnd(module.getBody());
   auto type = LLVM::LLVMFunctionType::get(
       LLVM::LLVMVoidType::get(b.getContext()), {ptr, ptr, i64, i64, i64});

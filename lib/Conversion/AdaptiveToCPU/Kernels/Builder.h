@@ -36,6 +36,9 @@ class Kernel {
 public:
   Kernel(mlir::ModuleOp module, llvm::StringRef name, Level level,
          mlir::Location loc);
+  /// Writes expressions of scalars or vectors into any function, at the
+  /// insertion point of `at`; there are no arguments of the stage ABI then.
+  Kernel(const mlir::OpBuilder &at, mlir::Location loc);
   /// Ends the function. Call once, after the body.
   void finish();
 
@@ -154,6 +157,7 @@ public:
   Value record(size_t arrayOffset, Value index, int64_t size);
 
 private:
+  void makeTypes();
   template <typename Fn> Value atEntry(Fn fn);
 
   mlir::Block *entry = nullptr;

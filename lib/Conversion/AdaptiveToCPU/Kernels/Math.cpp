@@ -3,6 +3,7 @@
 // Elementary functions, so that kernels need no libm and give the same bits at
 // any vector width. Coefficients are minimax fits made for these intervals.
 
+#include "AdaptiveDialect/Conversion/CPU/Math.h"
 #include "Builder.h"
 
 #include <limits>
@@ -125,4 +126,20 @@ Value adaptive::cpu::emitErf(Kernel &k, Value x) {
        -0.00427063601f, 0.000460357813f, -2.47542321e-05f, 2.12085396e-07f});
   Value large = k.sub(one, emitExp(k, logErfc));
   return k.select(k.cmp(Cmp::LT, a, one), small, copySign(k, large, x));
+}
+
+Value adaptive::cpu::emitF32Function(const OpBuilder &builder, Location loc,
+                                     F32Function function, Value x) {
+  Kernel k(builder, loc);
+  switch (function) {
+  case F32Function::Exp:
+    return emitExp(k, x);
+  case F32Function::Log:
+    return emitLog(k, x);
+  case F32Function::Tanh:
+    return emitTanh(k, x);
+  case F32Function::Erf:
+    return emitErf(k, x);
+  }
+  llvm_unreachable("all functions are listed");
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+// What every path of the compiler does: run passes, make code, write text.
+
+#include "Compiler.h"
+
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+using namespace adaptive;
+
+LogicalResult Compiler::error(const Twine &message) {
+  return emitError(loc) << message;
+}
+
+void Compiler::phase(StringRef what) {
+  if (options.progress)
+    options.progress(what, 0, 0);
+}
+
+LogicalResult
+Compiler::runPasses(llvm::function_ref<LogicalResult(OpPassManager &)> build) {
+  PassManager pm(&context, ModuleOp::getOperationName());
+  if (failed(build(pm)))
+    return failure();
+  return pm.run(*module);
+}
+
+SmallVector<cpu::Level> Compiler::levels() const {
+  SmallVector<cpu::Level> result;
+  for (cpu::Level level : {cpu::Level::V3, cpu::Level::AVX512})
+    if (llvm::is_contained(options.cpuLevels, cpu::levelName(level)))
+      result.push_back(level);
+  return result;
+}
+
+LogicalResult Compiler::emitText(Emit emit) {
+  cpu::CodeStage stop = options.emit == "kernel" ? cpu::CodeStage::Kernel
+                        : options.emit == "llvm" ? cpu::CodeStage::LLVM
+                                                 : cpu::CodeStage::Assembly;
+  // Text is that of the best level asked for.
+  cpu::Level level = levels().back();
+  phase(("compiling for " + cpu::levelName(level)).str());
+  auto text = emit(level, stop);
+  return failed(text) ? failure() : writeText(*text);
+}
+
+LogicalResult Compiler::emitObjects(Emit emit, ArtifactContents &contents) {
+  for (cpu::Level level : levels()) {
+    phase(("compiling for " + cpu::levelName(level)).str());
+    if (!options.saveTemps.empty()) {
+      auto text = emit(level, cpu::CodeStage::LLVM);
+      if (failed(text))
+        return failure();
+      saveText((cpu::levelName(level) + ".ll").str(), *text);
+    }
+    auto object = emit(level, cpu::CodeStage::SharedObject);
+    if (failed(object))
+      return failure();
+    contents.code.push_back({level, std::move(*object)});
+  }
+  return success();
+}
+
+std::string Compiler::printed() {
+  std::string result;
+  llvm::raw_string_ostream(result) << *module << "\n";
+  return result;
+}
+
+LogicalResult Compiler::cannotWrite(std::error_code reason) {
+  return error("cannot write '" + options.output + "': " + reason.message());
+}
+
+LogicalResult Compiler::writeText(StringRef content) {
+  std::error_code failed;
+  llvm::ToolOutputFile file(options.output, failed, llvm::sys::fs::OF_Text);
+  if (failed)
+    return cannotWrite(failed);
+  file.os() << content;
+  file.keep();
+  return success();
+}
+
+void Compiler::save(StringRef name) {
+  if (!options.saveTemps.empty())
+    saveText(name, printed());
+}
+
+void Compiler::saveText(StringRef name, StringRef content) {
+  if (std::error_code failed =
+          llvm::sys::fs::create_directories(options.saveTemps)) {
+    emitWarning(loc) << "--save-temps: " << failed.message();
+    return;
+  }
+  llvm::SmallString<256> path(options.saveTemps);
+  llvm::sys::path::append(path, name);
+  std::error_code failed;
+  llvm::raw_fd_ostream file(path, failed);
+  if (failed)
+    emitWarning(loc) << "--save-temps: cannot write '" << path << "'";
+  else
+    file << content;
+}
