@@ -44,7 +44,7 @@ LogicalResult lowerIf(Node &n) {
   if (auto known = getConstantIntValue(condition)) {
     auto results = n.lowerer.subgraph(*regions[*known == 0], {});
     if (!results)
-      return failure();
+      return n.abandon();
     if (results->size() != count)
       return mismatch();
     for (auto [i, result] : llvm::enumerate(*results)) {
@@ -63,7 +63,7 @@ LogicalResult lowerIf(Node &n) {
     sides[side] = n.lowerer.subgraph(*regions[side], {});
     b.setLoc(loc);
     if (!sides[side] || sides[side]->size() != count)
-      return sides[side] ? mismatch() : failure();
+      return sides[side] ? mismatch() : n.abandon();
     for (Tensor &result : *sides[side]) {
       if (!result.element)
         return mismatch();

@@ -289,16 +289,21 @@ LogicalResult lowerMean(Node &n) {
   }));
 }
 
+/// Shifts by the width or more, which a negative amount counts as, leave nothing
+/// but the sign.
 LogicalResult lowerBitShift(Node &n) {
   if (!sameElements(n) || n.in(0).isFloat())
-    return n.failed() ? failure() : n.error("operands must be unsigned integers");
+    return n.failed() ? failure() : n.error("operands must be integers");
   StringRef direction = n.stringAttr("direction");
   if (direction != "LEFT" && direction != "RIGHT")
     return n.error("direction must be LEFT or RIGHT, but got '" + direction + "'");
+  bool isSigned = !n.in(0).isUnsigned();
   return n.done(n.map(n.inputs, n.in(0).element, [&](ArrayRef<Value> a) {
     Type type = a[0].getType();
-    Value width = n.integer(type, type.getIntOrFloatBitWidth());
-    Value fits = n.op<arith::CmpIOp>(arith::CmpIPredicate::ult, a[1], width);
+    Value last = n.integer(type, type.getIntOrFloatBitWidth() - 1);
+    Value fits = n.op<arith::CmpIOp>(arith::CmpIPredicate::ule, a[1], last);
+    if (isSigned && direction == "RIGHT")
+      return n.op<arith::ShRSIOp>(a[0], tl::select(n, fits, a[1], last));
     Value by = tl::select(n, fits, a[1], n.integer(type, 0));
     Value result = direction == "LEFT" ? n.op<arith::ShLIOp>(a[0], by)
                                        : n.op<arith::ShRUIOp>(a[0], by);

@@ -60,6 +60,11 @@ public:
 
   /// Emits a one-line error that names the node; lowering may go on, but fails.
   mlir::LogicalResult error(const llvm::Twine &text);
+  /// Lowering fails; the reason has been reported already.
+  mlir::LogicalResult abandon() {
+    hasFailed = true;
+    return mlir::failure();
+  }
   bool failed() const { return hasFailed; }
   /// The node can only run if `condition` holds.
   void require(mlir::Value condition, const llvm::Twine &otherwise);

@@ -96,6 +96,7 @@ const Registry &Registry::get() {
     addScatter(r);
     addConv(r);
     addControl(r);
+    addQuantize(r);
     return r;
   }();
   return registry;

@@ -115,6 +115,7 @@ void addIndexing(Registry &registry);
 void addScatter(Registry &registry);
 void addConv(Registry &registry);
 void addControl(Registry &registry);
+void addQuantize(Registry &registry);
 
 } // namespace adaptive::tolinalg
 

@@ -31,7 +31,18 @@ using namespace adaptive::tolinalg;
 
 namespace {
 
-/// "node 'x'", or "operator Add" where the location has no name.
+/// The name the file gives a result, or "".
+std::string valueName(Value value) {
+  auto result = dyn_cast<OpResult>(value);
+  if (!result)
+    return {};
+  auto names = result.getOwner()->getAttrOfType<ArrayAttr>("onnx.names");
+  unsigned i = result.getResultNumber();
+  auto name = names && i < names.size() ? dyn_cast<StringAttr>(names[i]) : nullptr;
+  return name ? name.str() : std::string();
+}
+
+/// "node 'x'", by its first result where the location has no name.
 std::string nodeText(NodeOp node) {
   std::string name;
   Location(node.getLoc())->walk([&](Location inner) {
@@ -41,18 +52,11 @@ std::string nodeText(NodeOp node) {
     }
     return WalkResult::advance();
   });
+  for (Value result : node.getResults())
+    if (name.empty())
+      name = valueName(result);
   return name.empty() ? "operator " + node.getOpType().str()
                       : "node '" + name + "'";
-}
-
-std::string valueName(Value value) {
-  auto result = dyn_cast<OpResult>(value);
-  if (!result)
-    return {};
-  auto names = result.getOwner()->getAttrOfType<ArrayAttr>("onnx.names");
-  unsigned i = result.getResultNumber();
-  auto name = names && i < names.size() ? dyn_cast<StringAttr>(names[i]) : nullptr;
-  return name ? name.str() : std::string();
 }
 
 class FunctionLowerer final : public Lowerer {
@@ -79,12 +83,15 @@ public:
       function.erase();
       return {};
     }
-    for (unsigned i = 0; i < carrier.getNumArguments(); ++i)
-      if (Attribute name = carrier.getArgAttr(i, "onnx.name"))
-        function.setArgAttr(i, "ee.name", name);
-    for (unsigned i = 0; i < carrier.getNumResults(); ++i)
-      if (Attribute name = carrier.getResultAttr(i, "onnx.name"))
-        function.setResultAttr(i, "ee.name", name);
+    for (auto [i, type] : llvm::enumerate(function.getArgumentTypes()))
+      function.setArgAttrs(
+          i, facts(carrier.getArgAttrDict(i), cast<RankedTensorType>(type),
+                   getElementTypeOrSelf(carrier.getArgumentTypes()[i])));
+    Operation *end = carrier.getBody().front().getTerminator();
+    for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
+      function.setResultAttrs(
+          i, facts(carrier.getResultAttrDict(i), cast<RankedTensorType>(type),
+                   tensors[end->getOperand(i)].element));
     return function;
   }
 
@@ -152,14 +159,13 @@ private:
     return name ? symbols.lookup<func::FuncOp>(name.getValue()) : func::FuncOp();
   }
 
-  /// Dimensions of inputs that the file gives one name are one value.
+  /// Dimensions of inputs that the file gives one name are one value; that they
+  /// are equal is checked by whoever calls the function.
   void arguments(func::FuncOp function) {
     llvm::StringMap<Size> named;
     for (auto [i, argument] : llvm::enumerate(function.getArguments())) {
       auto type = cast<RankedTensorType>(argument.getType());
       auto dims = carrier.getArgAttrOfType<ArrayAttr>(i, "onnx.dims");
-      auto label = carrier.getArgAttrOfType<StringAttr>(i, "onnx.name");
-      Emitter emitter(b, "graph input '" + (label ? label.str() : "") + "'");
       Sizes sizes;
       for (int64_t dim = 0; dim < type.getRank(); ++dim) {
         if (!type.isDynamicDim(dim)) {
@@ -171,21 +177,35 @@ private:
         auto name = dims && dim < int64_t(dims.size())
                         ? dyn_cast<StringAttr>(dims[dim])
                         : nullptr;
-        if (name && !name.getValue().empty()) {
-          auto [known, isNew] = named.try_emplace(name.getValue(), extent);
-          if (!isNew) {
-            emitter.requireEqual(known->second, extent,
-                                 "dimension " + Twine(dim) + " must be '" +
-                                     name.getValue() + "' of the inputs before");
-            extent = known->second;
-          }
-        }
+        if (name && !name.getValue().empty())
+          extent = named.try_emplace(name.getValue(), extent).first->second;
         sizes.push_back(extent);
       }
       Type element =
           cast<RankedTensorType>(carrier.getArgumentTypes()[i]).getElementType();
       tensors[carrier.getArgument(i)] = {argument, element, sizes, std::nullopt, {}};
     }
+  }
+
+  /// What the runtime is told of an argument or a result.
+  SmallVector<NamedAttribute> facts(DictionaryAttr of, RankedTensorType type,
+                                    Type element) {
+    SmallVector<NamedAttribute> result;
+    if (of && of.contains("onnx.name"))
+      result.push_back(b.getNamedAttr("ee.name", of.get("onnx.name")));
+    auto dims = of ? of.getAs<ArrayAttr>("onnx.dims") : ArrayAttr();
+    if (dims && int64_t(dims.size()) == type.getRank()) {
+      // A size that turned out to be constant needs no name.
+      SmallVector<Attribute> names(dims.getValue());
+      for (int64_t dim = 0; dim < type.getRank(); ++dim)
+        if (!type.isDynamicDim(dim))
+          names[dim] = b.getStringAttr("");
+      result.push_back(b.getNamedAttr("ee.dims", b.getArrayAttr(names)));
+    }
+    if (element.isUnsignedInteger())
+      result.push_back(b.getNamedAttr(
+          "ee.dtype", b.getStringAttr("u" + Twine(element.getIntOrFloatBitWidth()))));
+    return result;
   }
 
   LogicalResult block(Block &body, func::FuncOp function) {
@@ -243,9 +263,10 @@ private:
     Type element = type.getElementType();
     if (!storageType(element))
       return;
-    auto stored = type.clone(storageType(element));
-    auto use = UseOp::create(b, stored, op.getWeight());
-    retyped.push_back({op.getWeight(), stored});
+    auto signless = type.clone(storageType(element));
+    Value use = UseOp::create(b, type, op.getWeight());
+    if (signless != type)
+      use = tensor::BitcastOp::create(b, signless, use);
     Sizes sizes;
     for (int64_t dim : type.getShape())
       sizes.push_back(b.getIndexAttr(dim));
@@ -309,11 +330,6 @@ private:
     return success();
   }
 
-public:
-  /// Weights whose type becomes signless.
-  SmallVector<std::pair<StringRef, RankedTensorType>> retyped;
-
-private:
   func::FuncOp carrier;
   SymbolTable &symbols;
   ImplicitLocOpBuilder b;
@@ -352,9 +368,6 @@ struct OnnxToLinalg : adaptive::impl::OnnxToLinalgBase<OnnxToLinalg> {
     for (auto other : llvm::make_early_inc_range(module.getOps<func::FuncOp>()))
       if (other != function)
         other.erase();
-    for (auto [name, type] : lowerer.retyped)
-      if (auto weight = symbols.lookup<WeightOp>(name))
-        weight.setType(type);
     eraseUnused(function);
   }
 };

@@ -12,7 +12,7 @@ namespace tl = adaptive::tolinalg;
 
 namespace {
 
-LogicalResult lowerCumSum(Node &n) {
+template <bool product> LogicalResult cumulative(Node &n) {
   Tensor &x = n.in(0);
   auto given = n.constantInts(1, "axis");
   if (!given)
@@ -27,15 +27,16 @@ LogicalResult lowerCumSum(Node &n) {
   Sizes one = x.sizes, origin(x.rank(), n.size(0));
   one[*axis] = n.size(1);
   Size count = x.sizes[*axis];
-  Value zero = n.filled(one, n.number(sumType, 0));
+  Value start = n.filled(one, n.number(sumType, product ? 1 : 0));
   Value result = n.empty(x.sizes, sumType);
-  auto sums = n.loop(count, {zero, result}, [&](Value i, ValueRange carried) -> SmallVector<Value> {
+  auto sums = n.loop(count, {start, result}, [&](Value i, ValueRange carried) -> SmallVector<Value> {
     Size at = reverse ? n.sub(n.sub(count, n.size(1)), i) : Size(i);
     Sizes offsets = origin;
     offsets[*axis] = at;
     Tensor pair[] = {n.make(carried[0], sumType, one), n.slice(x, offsets, one)};
     Tensor next = n.map(pair, sumType, [&](ArrayRef<Value> a) {
-      return tl::add(n, a[0], n.toCompute(a[1], x.element));
+      Value item = n.toCompute(a[1], x.element);
+      return product ? tl::mul(n, a[0], item) : tl::add(n, a[0], item);
     });
     Value written = exclusive ? carried[0] : next.value;
     return {next.value, n.insert(written, carried[1], offsets, one)};
@@ -122,6 +123,7 @@ LogicalResult lowerTopK(Node &n) {
 
 void tl::addOrder(Registry &r) {
   r.family = "Reductions";
-  r.add("CumSum", 2, lowerCumSum, "the axis must be constant");
+  r.add("CumSum", 2, cumulative<false>, "the axis must be constant");
+  r.add("CumProd", 2, cumulative<true>, "the axis must be constant");
   r.add("TopK", 2, lowerTopK);
 }

@@ -169,24 +169,21 @@ Tensor logSumExpAlong(Emitter &e, Tensor &input, ArrayRef<bool> axes) {
   return e.cast(result, input.element);
 }
 
-template <bool wantMax> LogicalResult argument(Node &n) {
-  Tensor &x = n.in(0);
-  auto axis = n.axis(n.intAttr("axis", 0), x.rank());
-  if (!axis)
-    return failure();
-  n.require(n.compare(arith::CmpIPredicate::sgt, x.sizes[*axis], n.size(0)),
+/// Index of the largest (or least) element along an axis, which stays as one;
+/// of equal ones the first or the last.
+Tensor argumentAlong(Node &n, Tensor &x, int64_t axis, bool wantMax, bool last) {
+    n.require(n.compare(arith::CmpIPredicate::sgt, x.sizes[axis], n.size(0)),
             "the axis must not be empty");
-  bool last = n.intAttr("select_last_index", 0) != 0;
   Sizes kept = x.sizes;
-  kept.erase(kept.begin() + *axis);
+  kept.erase(kept.begin() + axis);
   Sizes ones = x.sizes;
-  ones[*axis] = n.size(1);
+  ones[axis] = n.size(1);
   MLIRContext *context = n.b.getContext();
   SmallVector<AffineExpr> exprs;
   SmallVector<utils::IteratorType> iterators(x.rank(), utils::IteratorType::parallel);
-  iterators[*axis] = utils::IteratorType::reduction;
+  iterators[axis] = utils::IteratorType::reduction;
   for (int64_t dim = 0; dim < x.rank(); ++dim)
-    if (dim != *axis)
+    if (dim != axis)
       exprs.push_back(getAffineDimExpr(dim, context));
   AffineMap out = AffineMap::get(x.rank(), 0, exprs, context);
   AffineMap maps[] = {AffineMap::getMultiDimIdentityMap(x.rank(), context), out, out};
@@ -206,11 +203,43 @@ template <bool wantMax> LogicalResult argument(Node &n) {
           Value wasNumber = n.condition(arith::CmpFPredicate::ORD, args[1], args[1]);
           better = n.op<arith::OrIOp>(better, n.op<arith::AndIOp>(isNaN, wasNumber));
         }
-        Value at = n.op<arith::IndexCastOp>(i64, linalg::IndexOp::create(n.b, *axis));
+        Value at = n.op<arith::IndexCastOp>(i64, linalg::IndexOp::create(n.b, axis));
         return {tl::select(n, better, item, args[1]), tl::select(n, better, at, args[2])};
       });
   Tensor result = n.make(results[1], i64, kept);
-  return n.done(n.intAttr("keepdims", 1) ? n.reshape(result, ones) : result);
+  return n.reshape(result, ones);
+}
+
+template <bool wantMax> LogicalResult argument(Node &n) {
+  Tensor &x = n.in(0);
+  auto axis = n.axis(n.intAttr("axis", 0), x.rank());
+  if (!axis)
+    return failure();
+  bool last = n.intAttr("select_last_index", 0) != 0;
+  Tensor result = argumentAlong(n, x, *axis, wantMax, last);
+  SmallVector<bool> axes(x.rank(), false);
+  axes[*axis] = true;
+  return n.done(n.intAttr("keepdims", 1) ? result : dropped(n, result, axes));
+}
+
+/// 1 at the first largest element along the axis, 0 elsewhere.
+LogicalResult lowerHardmax(Node &n) {
+  Tensor &x = n.in(0);
+  auto axis = n.axis(n.intAttr("axis", -1), x.rank());
+  if (!axis)
+    return failure();
+  if (n.opset() < 13)
+    return n.error("Hardmax before opset 13 is not supported");
+  Tensor best = argumentAlong(n, x, *axis, true, false);
+  n.value(best);
+  Type type = storageType(x.element);
+  return n.done(n.generate(x.sizes, x.element, [&](ArrayRef<Value> at) {
+    SmallVector<Value> row(at);
+    row[*axis] = n.index(n.size(0));
+    Size index = n.fromElement(n.at(best, row), best.element);
+    Value isBest = n.compare(arith::CmpIPredicate::eq, index, Size(at[*axis]));
+    return tl::select(n, isBest, n.number(type, 1), n.number(type, 0));
+  }));
 }
 
 template <bool log> LogicalResult lowerSoftmax(Node &n) {
@@ -243,6 +272,7 @@ void tl::addReduce(Registry &r) {
   r.add("ReduceSumSquare", 1, reduction<squaresAlong>, note);
   r.add("ArgMax", 1, argument<true>);
   r.add("ArgMin", 1, argument<false>);
+  r.add("Hardmax", 1, lowerHardmax);
   r.add("Softmax", 1, lowerSoftmax<false>);
   r.add("LogSoftmax", 1, lowerSoftmax<true>);
 }

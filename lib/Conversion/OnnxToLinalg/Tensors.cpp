@@ -375,6 +375,19 @@ Tensor Emitter::transpose(Tensor &x, ArrayRef<int64_t> permutation) {
 Tensor Emitter::slice(Tensor &x, Sizes offsets, Sizes sizes, Sizes strides) {
   if (strides.empty())
     strides.assign(x.rank(), size(1));
+  if (same(sizes, x.sizes))
+    return x;
+  for (auto [offset, extent, have] : llvm::zip(offsets, sizes, x.sizes)) {
+    auto from = constant(offset), limit = constant(have);
+    bool isPast = from && limit && *from >= *limit;
+    // The verifier wants the offset of a slice inside, though it be empty.
+    if (isConstant(extent, 0) || (isPast && *limit == 0)) {
+      Sizes none = sizes;
+      return make(empty(none, x.element), x.element, none);
+    }
+    if (isPast)
+      offset = size(0);
+  }
   Value result = op<tensor::ExtractSliceOp>(value(x), offsets, sizes, strides);
   Tensor slice = make(result, x.element, std::move(sizes));
   slice.splat = x.splat;
@@ -385,6 +398,8 @@ Value Emitter::insert(Value source, Value into, Sizes offsets, Sizes sizes,
                       Sizes strides) {
   if (strides.empty())
     strides.assign(offsets.size(), size(1));
+  if (llvm::any_of(sizes, [](Size extent) { return isConstant(extent, 0); }))
+    return into;
   return tensor::InsertSliceOp::create(b, source, into, offsets, sizes, strides);
 }
 
@@ -446,6 +461,16 @@ Tensor Emitter::reshape(Tensor &x, Sizes sizes) {
     ++after;
   ArrayRef<Size> source = ArrayRef<Size>(x.sizes).slice(before, from - before - after);
   ArrayRef<Size> target = ArrayRef<Size>(sizes).slice(before, to - before - after);
+  auto isUnknown = [](Size part) { return !constant(part); };
+  if (target.size() > 1 && llvm::count_if(target, isUnknown) > 1) {
+    // memref's expansion of strides takes one unknown size per group only.
+    SmallVector<Value> shape;
+    for (Size part : sizes)
+      shape.push_back(index(part));
+    Value list = tensor::FromElementsOp::create(b, shape);
+    return finish(tensor::ReshapeOp::create(b, typeOf(sizes, x.element),
+                                            value(x), list));
+  }
   Value merged = value(x);
   if (source.size() > 1)
     merged = op<tensor::CollapseShapeOp>(merged, groups(before, source.size(), after));

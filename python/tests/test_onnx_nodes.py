@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""ONNX's node tests through ee-opt and ee-run: numbers of the reference implementation, and which tests are refused.
+
+`onnx_nodes_refused.txt` pins the latter, so that a regression fails as much as a wrong number. Here run the cases as
+they are (lists of integers as constants where that is needed), merged into a few models; `./evidence onnx-nodes` runs
+all of them, also with every dimension unknown."""
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from .ee_tools import compile_model, needs_tools, run_tool, tool
+from .onnx_nodes import cases, difference, groups, merge, with_constants, with_unknown_sizes
+
+pytestmark = needs_tools
+PINNED = Path(__file__).with_name("onnx_nodes_refused.txt")
+
+
+def pinned() -> dict[str, set[str]]:
+    """Section -> names of cases. `constant`: accepted when lists of integers are constants; `run`: refused at run
+    time; `refused`: refused by ee-opt."""
+    sections, current = {}, None
+    for line in PINNED.read_text().splitlines():
+        if line.startswith("["):
+            current = sections.setdefault(line.strip("[]"), set())
+        elif line and not line.startswith("#"):
+            current.add(line)
+    return sections
+
+
+def lower(chosen, folder) -> dict[str, str]:
+    """What onnx-to-linalg says of each case: "" when it is accepted, else its errors."""
+    folder.mkdir()
+    paths = {}
+    for case in chosen:
+        onnx.save(case.model, folder / f"{case.name}.onnx")
+        paths[str(folder / f"{case.name}.onnx")] = case.name
+    done = subprocess.run([tool("ee-import"), "--batch", "--linalg", *paths], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert said.keys() == paths.keys()
+    return {paths[p]: "" if text.startswith("imported") else text.removeprefix("refused ") for p, text in said.items()}
+
+
+@pytest.fixture(scope="session")
+def plain():
+    return list(cases().values())
+
+
+def test_refusals_are_pinned(plain, tmp_path):
+    """Each refusal says why in one line that names a node, an operator or an input."""
+    pins = pinned()
+    said = lower(plain, tmp_path / "plain")
+    refused = {name for name, text in said.items() if text}
+    vague = [t for t in said.values() if t and not t.startswith(("node '", "graph input '", "/"))]
+    assert not vague, vague[:5]
+    constant = {n for n in refused if "must be constant" in said[n] or "must be an integer vector" in said[n]}
+    again = lower([with_constants(cases()[n]) for n in sorted(constant)], tmp_path / "constant")
+    helped = {n for n, text in again.items() if not text}
+    assert helped == pins["constant"], sorted(helped ^ pins["constant"])
+    assert refused - helped == pins["refused"], sorted((refused - helped) ^ pins["refused"])
+
+
+def run_group(group, folder) -> list[str]:
+    """What is wrong with the cases of a group."""
+    folder.mkdir()
+    whole = merge(group)
+    onnx.save(whole.model, folder / "m.onnx")
+    compile_model(folder / "m.onnx", folder / "m.ee", "--kind=function", "--cpu-levels=x86-64-v3")
+    flags = []
+    for i, (name, value) in enumerate(whole.inputs.items()):
+        np.save(folder / f"i{i}.npy", value)
+        flags += ["--input", f"{name}=@{folder}/i{i}.npy"]
+    for i, name in enumerate(whole.outputs):
+        flags += ["--output", f"{name}=@{folder}/o{i}.npy"]
+    done = run_tool("ee-run", "run", folder / "m.ee", *flags)
+    if done.returncode:
+        return [done.stderr.decode()]
+    wrong = []
+    for i, name in enumerate(whole.outputs):
+        case, output = name.split(".", 1)
+        wrong.append(difference(group[int(case[1:])], output, np.load(folder / f"o{i}.npy")))
+    return [w for w in wrong if w]
+
+
+def run_all(chosen, folder, size=60) -> list[str]:
+    parts = groups(chosen, size)
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda p: run_group(p[1], folder / str(p[0])), enumerate(parts))
+        return [w for result in results for w in result]
+
+
+def accepted(plain):
+    pins = pinned()
+    left = pins["refused"] | pins["run"]
+    return [with_constants(c) if c.name in pins["constant"] else c for c in plain if c.name not in left]
+
+
+@pytest.mark.slow
+def test_numbers(plain, tmp_path):
+    wrong = run_all([c for c in accepted(plain) if not c.name.endswith("_expanded")], tmp_path)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_numbers_of_unknown_sizes(plain, tmp_path):
+    """A tenth of the cases with no dimension known at compile time."""
+    chosen = [with_unknown_sizes(c) for c in accepted(plain) if not c.name.endswith("_expanded")]
+    said = lower(chosen, tmp_path / "lower")
+    chosen = [c for c in chosen if not said[c.name]][::10]
+    assert len(chosen) > 60
+    wrong = run_all(chosen, tmp_path)
+    assert not wrong, "\n".join(wrong)
