@@ -184,4 +184,29 @@ def LowerRuntimeCalls : Pass<"adaptive-lower-runtime-calls", "::mlir::ModuleOp">
                            "::mlir::ub::UBDialect"];
 }
 
+//===-- The oracle of all kernels -----------------------------------------===//
+
+def AdaptiveToLinalg : Pass<"adaptive-to-linalg", "::mlir::ModuleOp"> {
+  let summary = "Says in linalg, arith, math and tensor what kernel ops mean";
+  let description = [{
+    The decomposition of an op is the oracle of its kernels on every backend: no
+    packing, no pages, sums in f64 that are rounded once, exp and log in f32.
+
+    Before: functions of kernel ops over tensors, weights among the arguments.
+    After: no op of this dialect. Columns of the row store that ops read without
+    naming them are further arguments with `adaptive.column = "position"` (also
+    sequence, policy, script, flags, depth: tensor<?xi32>, by row; `policies`:
+    tensor<?x64xi32>, the words of the policy records). Keys and values are dense:
+    arguments `keys` and `values`, tensor<?x?xWxf32> [sequence, position, width],
+    instead of a KV value, or as what a `kv_append` finds; the columns and the KV
+    that ops change are further results with the same attribute.
+
+    `sample` is that of temperature 0. `leave` has no decomposition: it changes
+    which rows are in the launch, which no function of tensors can.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 #endif
