@@ -20,13 +20,11 @@ else
   files=("$@")
 fi
 if [ -n "$check" ]; then
-  status=0
-  for file in "${files[@]}"; do
-    if ! clang-format-22 "$file" | cmp -s - "$file"; then
-      echo "$file"
-      status=1
-    fi
-  done
-  exit $status
+  # One process for all files: each complaint starts with FILE:LINE:.
+  if output=$(clang-format-22 --dry-run --Werror "${files[@]}" 2>&1); then
+    exit 0
+  fi
+  sed -n 's/^\([^:]*\):[0-9]*:[0-9]*: error: .*/\1/p' <<<"$output" | sort -u
+  exit 1
 fi
 clang-format-22 -i "${files[@]}"
