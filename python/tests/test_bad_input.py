@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
+from tokenizers import Tokenizer
 
 from ee.tiny import tiny_checkpoint, tiny_config, write_tiny
 
@@ -836,6 +837,15 @@ def test_tokens_by_default_fit(work):
     (work / "i.txt").write_text("5 6 7\n")
     out = json.loads(ok("ee-run", "generate", work / "m.ee", "--ids", work / "i.txt", "--eos", "none", "--json"))
     assert len(out["ids"]) == 94
+
+
+def test_streamed_text_ends_in_one_newline(work):
+    """Whether or not the text brings it."""
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    (letter,), (newline,) = tokenizer.encode("a").ids, tokenizer.encode("\n").ids
+    for ids, text in (([letter, newline], "a\n"), ([letter, letter], "aa\n"), ([newline, newline], "\n\n")):
+        write_lists(work / "f.txt", [ids])
+        assert ok("ee-run", "generate", work / "m.ee", "-p", "a", "-n", "2", "--eos", "none", "--force-ids", work / "f.txt") == text
 
 
 def test_scripts_of_rows_that_may_not_leave(work):

@@ -101,7 +101,7 @@ private:
   void settleDebt(int32_t row, int32_t node);
   int32_t exitOf(int32_t row) const;
   void emit(int32_t row);
-  void deliver(Record &record, const Row &row, const Emission &emission);
+  void deliver(Record &record, const Row &row, Emission &emission);
 
   const Manifest &manifest;
   Device &device;

@@ -362,11 +362,11 @@ void Scheduler::emit(int32_t index) {
     options.observer->onEmission(emission);
 }
 
-/// Hands a token to its sequence and sees whether that ends it.
-void Scheduler::deliver(Record &record, const Row &row,
-                        const Emission &emission) {
+/// Hands a token to its sequence, the forced one where there is one, and sees
+/// whether that ends it.
+void Scheduler::deliver(Record &record, const Row &row, Emission &emission) {
   RequestStatus &status = record.status;
-  int32_t token = emission.token;
+  int32_t &token = emission.token;
   if (status.ids.size() < record.request.forced.size())
     token = record.request.forced[status.ids.size()];
   status.ids.push_back(token);

@@ -35,8 +35,8 @@ struct LaunchRow {
 /// A token that came out of the model.
 struct Emission {
   Ticket ticket = 0;
-  int64_t position = 0; ///< of the row that computed it
-  int32_t token = 0;
+  int64_t position = 0;   ///< of the row that computed it
+  int32_t token = 0;      ///< what the sequence takes: sampled, or forced
   int32_t depth = 0;      ///< unrolled layers run for it
   int32_t exit = -1;      ///< exit at which the row left, -1 = full depth
   bool generated = false; ///< false: a prompt row with `emitAllRows`
