@@ -3,6 +3,7 @@
 // Every backend against the linalg decomposition of every kernel op.
 
 #include "CpuBackend.h"
+#include "FunctionBackend.h"
 #include "Oracle.h"
 
 #include "gtest/gtest.h"
@@ -14,22 +15,22 @@ using namespace conformance;
 
 namespace {
 
-struct BackendFactory {
-  std::string name;
-  std::function<std::unique_ptr<Backend>()> make; ///< null: not on this machine
-};
+/// Null where this machine cannot run the backend.
+using BackendFactory = std::function<std::unique_ptr<Backend>()>;
+
+template <typename T>
+std::unique_ptr<Backend> make(adaptive::cpu::Level level) {
+  if (!kernels_test::runsHere(level))
+    return nullptr;
+  return std::make_unique<T>(level);
+}
 
 /// The backends of this build; a new one is a line here.
 std::vector<BackendFactory> backends() {
   std::vector<BackendFactory> list;
   for (auto level : {adaptive::cpu::Level::V3, adaptive::cpu::Level::AVX512}) {
-    bool v3 = level == adaptive::cpu::Level::V3;
-    list.push_back(
-        {v3 ? "CpuV3" : "CpuAvx512", [level]() -> std::unique_ptr<Backend> {
-           if (!kernels_test::runsHere(level))
-             return nullptr;
-           return std::make_unique<CpuBackend>(level);
-         }});
+    list.push_back([=] { return make<CpuBackend>(level); });
+    list.push_back([=] { return make<FunctionBackend>(level); });
   }
   return list;
 }
@@ -71,7 +72,7 @@ TEST_P(Conformance, EqualsTheDecomposition) {
   bool ran = false;
   Oracle oracle;
   for (const BackendFactory &factory : backends()) {
-    std::unique_ptr<Backend> backend = factory.make();
+    std::unique_ptr<Backend> backend = factory();
     if (!backend)
       continue;
     ran = true;
