@@ -41,9 +41,10 @@ mlir::LogicalResult writeArtifact(mlir::ModuleOp module,
 
 /// Writes an artifact of kind function; of `contents` name, code and progress
 /// count. `module` is in function form. Otherwise as writeArtifact.
-mlir::LogicalResult
-writeFunctionArtifact(mlir::ModuleOp module, WeightStore &store,
-                      const ArtifactContents &contents, llvm::StringRef path);
+mlir::LogicalResult writeFunctionArtifact(mlir::ModuleOp module,
+                                          WeightStore &store,
+                                          const ArtifactContents &contents,
+                                          llvm::StringRef path);
 
 } // namespace adaptive
 

@@ -85,7 +85,7 @@ def VerifyFunction : Pass<"adaptive-verify-function", "::mlir::ModuleOp"> {
   let summary = "Checks that a module in function form can be compiled";
   let description = [{
     F1: the module holds weights, tables and one public `func.func @main` of one
-    block. F2: arguments and results are ranked tensors of f32, f64, f16, bf16,
+    block. F2: there is a result; arguments and results are ranked tensors of f32, f64, f16, bf16,
     i1, i8, i16, i32 or i64, and `ee.name` names each, different among arguments
     and among results. F3: `ee.dims`, if there, has a string per dimension (a
     name, or empty), and `ee.dtype` says "u8" to "u64" of an integer of that

@@ -80,9 +80,9 @@ emitFile(llvm::Module &module, llvm::TargetMachine &target,
   return bytes;
 }
 
-FailureOr<std::string>
-cpu::emitMachineCode(ModuleOp module, Level level, CodeStage stop,
-                     const MachineCodeOptions &options) {
+FailureOr<std::string> cpu::emitMachineCode(ModuleOp module, Level level,
+                                            CodeStage stop,
+                                            const MachineCodeOptions &options) {
   DialectRegistry registry;
   registerAllToLLVMIRTranslations(registry);
   module.getContext()->appendDialectRegistry(registry);

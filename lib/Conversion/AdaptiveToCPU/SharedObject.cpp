@@ -40,10 +40,9 @@ FailureOr<std::string> adaptive::cpu::linkSharedObject(ModuleOp module,
   llvm::raw_string_ostream messages(log);
   std::string in(input.str()), out(output.str());
   const char *arguments[] = {
-      "ld.lld", "-shared",   "-Bsymbolic", "--gc-sections", "--build-id=none",
-      "-z",     "now",       "-z",         "noexecstack",   "-s",
-      "-z",     "defs",
-      "-o",     out.c_str(), in.c_str()};
+      "ld.lld", "-shared", "-Bsymbolic", "--gc-sections", "--build-id=none",
+      "-z",     "now",     "-z",         "noexecstack",   "-s",
+      "-z",     "defs",    "-o",         out.c_str(),     in.c_str()};
   lld::Result result = lld::lldMain(arguments, messages, messages,
                                     {{lld::Gnu, &lld::elf::link}});
   if (result.retCode != 0)

@@ -100,6 +100,9 @@ static LogicalResult checkValue(func::FuncOp main, Type type,
 
 static LogicalResult checkSignature(func::FuncOp main) {
   llvm::StringSet<> inputs, outputs;
+  if (main.getNumResults() == 0)
+    return main.emitError("@main must have a result: a model without outputs "
+                          "computes nothing");
   for (auto [i, type] : llvm::enumerate(main.getArgumentTypes()))
     if (failed(checkValue(main, type, main.getArgAttrDict(i),
                           "argument " + Twine(i), inputs)))

@@ -35,8 +35,8 @@ FunctionSignature functionSignature(mlir::ModuleOp module);
 std::string dtypeName(mlir::Type element);
 
 /// Makes code for one level from a module in function form, which stays as it
-/// is: text after buffers and loops (Kernel), LLVM IR, assembly, or the bytes of
-/// an ELF shared object. Errors name the op that cannot be compiled.
+/// is: text after buffers and loops (Kernel), LLVM IR, assembly, or the bytes
+/// of an ELF shared object. Errors name the op that cannot be compiled.
 mlir::FailureOr<std::string> compileFunction(mlir::ModuleOp module, Level level,
                                              CodeStage stop);
 
