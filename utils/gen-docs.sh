@@ -2,18 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # Writes the reference pages of dialects and passes into docs/generated from
-# their TableGen descriptions. A test compares them, so that pages never drift.
+# their TableGen descriptions, and docs/SupportedOps.md from the table in a
+# build. A test compares them, so that pages never drift.
 #
 #   utils/gen-docs.sh            write
 #   utils/gen-docs.sh --check    change nothing; exit 1 and show what differs
+#   --build DIR                  the build that lists the ONNX operators (default:
+#                                build; without its bin/ee-import that page stays)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-check=
-case ${1:-} in
-  --check) check=1 ;;
-  -h|--help) sed -n '4,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-  ?*) echo "error: unknown argument '$1'; see --help" >&2; exit 1 ;;
-esac
+check= build=build
+while [ $# -gt 0 ]; do
+  case $1 in
+    --check) check=1; shift ;;
+    --build)
+      [ $# -gt 1 ] || { echo "error: --build needs a value" >&2; exit 1; }
+      build=$2; shift 2 ;;
+    -h|--help) sed -n '4,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    *) echo "error: unknown argument '$1'; see --help" >&2; exit 1 ;;
+  esac
+done
 
 llvm=/usr/lib/llvm-22
 out=$(mktemp -d "${TMPDIR:-/tmp}/gen-docs.XXXXXX")
@@ -32,14 +40,24 @@ for passes in include/AdaptiveDialect/*/Passes.td; do
     echo
     tblgen -gen-pass-doc "$passes"; } >"$out/${name}Passes.md"
 done
+mkdir "$out/pages"
+if [ -x "$build/bin/ee-import" ]; then
+  "$build/bin/ee-import" --supported-ops >"$out/pages/SupportedOps.md"
+fi
 
 if [ -n "$check" ]; then
-  if ! diff -ru docs/generated "$out"; then
-    echo "error: docs/generated is out of date; run utils/gen-docs.sh" >&2
-    exit 1
-  fi
-  exit 0
+  status=0
+  diff -ru --exclude=pages docs/generated "$out" || status=1
+  for page in "$out"/pages/*.md; do
+    [ -e "$page" ] || continue
+    diff -u "docs/$(basename "$page")" "$page" || status=1
+  done
+  [ $status = 0 ] || echo "error: generated pages are out of date; run utils/gen-docs.sh" >&2
+  exit $status
 fi
 mkdir -p docs/generated
 rm -f docs/generated/*.md
 cp "$out"/*.md docs/generated/
+for page in "$out"/pages/*.md; do
+  [ ! -e "$page" ] || cp "$page" docs/
+done

@@ -46,7 +46,8 @@ struct Flags {
   cl::opt<int64_t> targetOpset{"target-opset", cl::init(23),
                                cl::desc("opset to convert to")};
   cl::opt<bool> linalg{"linalg", cl::desc("lower to linalg")};
-  cl::opt<bool> supported{"supported-ops", cl::desc("list what --linalg lowers")};
+  cl::opt<bool> supported{"supported-ops",
+                          cl::desc("list what --linalg lowers")};
   cl::opt<bool> locations{"locations", cl::desc("print locations")};
   cl::opt<bool> batch{"batch",
                       cl::desc("import every file, print one line each")};

@@ -39,17 +39,20 @@ struct Formula {
     return tl::select(n, less, then, otherwise);
   }
   Value ifGreater(Value a, double limit, Value then, Value otherwise) {
-    Value greater = tl::compare(n, Order::Greater, a, c(limit), n.in(0).element);
+    Value greater =
+        tl::compare(n, Order::Greater, a, c(limit), n.in(0).element);
     return tl::select(n, greater, then, otherwise);
   }
   /// log(1 + exp(x)) that does not overflow.
   Value softplus() {
-    Value tail = n.op<math::Log1pOp>(exp(n.op<arith::NegFOp>(n.op<math::AbsFOp>(x))));
+    Value tail =
+        n.op<math::Log1pOp>(exp(n.op<arith::NegFOp>(n.op<math::AbsFOp>(x))));
     return plus(n.op<arith::MaximumFOp>(x, c(0)), tail);
   }
 };
 
-template <auto formula, bool anyType = false> LogicalResult activation(Node &n) {
+template <auto formula, bool anyType = false>
+LogicalResult activation(Node &n) {
   Type element = n.in(0).element;
   if (!anyType && !isa<FloatType>(element))
     return n.error(n.carrier.getOpType() + " needs a float operand");
@@ -58,12 +61,16 @@ template <auto formula, bool anyType = false> LogicalResult activation(Node &n) 
   }));
 }
 
-Value relu(Formula f) { return tl::maximum(f.n, f.x, f.c(0), f.n.in(0).element); }
+Value relu(Formula f) {
+  return tl::maximum(f.n, f.x, f.c(0), f.n.in(0).element);
+}
 Value leakyRelu(Formula f) {
-  return f.ifLess(f.x, 0, f.times(f.x, f.c(f.n.floatAttr("alpha", 0.01f))), f.x);
+  return f.ifLess(f.x, 0, f.times(f.x, f.c(f.n.floatAttr("alpha", 0.01f))),
+                  f.x);
 }
 Value elu(Formula f) {
-  Value curve = f.times(f.c(f.n.floatAttr("alpha", 1)), f.minus(f.exp(f.x), f.c(1)));
+  Value curve =
+      f.times(f.c(f.n.floatAttr("alpha", 1)), f.minus(f.exp(f.x), f.c(1)));
   return f.ifLess(f.x, 0, curve, f.x);
 }
 Value selu(Formula f) {
@@ -88,9 +95,12 @@ Value hardSwish(Formula f) {
 Value softsign(Formula f) {
   return f.over(f.x, f.plus(f.c(1), f.n.op<math::AbsFOp>(f.x)));
 }
-Value mish(Formula f) { return f.times(f.x, f.n.op<math::TanhOp>(f.softplus())); }
+Value mish(Formula f) {
+  return f.times(f.x, f.n.op<math::TanhOp>(f.softplus()));
+}
 Value swish(Formula f) {
-  return f.times(f.x, tl::sigmoid(f.n, f.times(f.c(f.n.floatAttr("alpha", 1)), f.x)));
+  return f.times(
+      f.x, tl::sigmoid(f.n, f.times(f.c(f.n.floatAttr("alpha", 1)), f.x)));
 }
 Value thresholdedRelu(Formula f) {
   return f.ifGreater(f.x, f.n.floatAttr("alpha", 1), f.x, f.c(0));
@@ -116,7 +126,8 @@ Value gelu(Formula f) {
 LogicalResult lowerPRelu(Node &n) {
   Type element = n.in(0).element;
   return n.done(n.compute(n.inputs, element, [&](ArrayRef<Value> a) {
-    Value isNegative = tl::compare(n, Order::Less, a[0], tl::like(n, a[0], 0), element);
+    Value isNegative =
+        tl::compare(n, Order::Less, a[0], tl::like(n, a[0], 0), element);
     return tl::select(n, isNegative, tl::mul(n, a[0], a[1]), a[0]);
   }));
 }
@@ -129,7 +140,8 @@ LogicalResult lowerDropout(Node &n) {
               "Dropout in training mode is not supported");
   }
   if (n.wants(1))
-    n.out(1, n.fill(n.in(0).sizes, n.b.getI1Type(), n.integer(n.b.getI1Type(), 1)));
+    n.out(1, n.fill(n.in(0).sizes, n.b.getI1Type(),
+                    n.integer(n.b.getI1Type(), 1)));
   return n.done(n.in(0));
 }
 
@@ -145,10 +157,12 @@ void tl::addActivations(Registry &r) {
   r.add("Celu", 1, activation<celu>);
   r.add("HardSigmoid", 1, activation<hardSigmoid>);
   r.add("HardSwish", 1, activation<hardSwish>);
-  r.add("Sigmoid", 1, activation<[](Formula f) { return tl::sigmoid(f.n, f.x); }>);
+  r.add("Sigmoid", 1,
+        activation<[](Formula f) { return tl::sigmoid(f.n, f.x); }>);
   r.add("Softplus", 1, activation<[](Formula f) { return f.softplus(); }>);
   r.add("Softsign", 1, activation<softsign>);
-  r.add("Tanh", 1, activation<[](Formula f) { return f.n.op<math::TanhOp>(f.x); }>);
+  r.add("Tanh", 1,
+        activation<[](Formula f) { return f.n.op<math::TanhOp>(f.x); }>);
   r.add("Mish", 1, activation<mish>);
   r.add("Swish", 1, activation<swish>);
   r.add("ThresholdedRelu", 1, activation<thresholdedRelu>);

@@ -27,7 +27,8 @@ RankedTensorType commonType(Emitter &e, const Tensor &a, const Tensor &b) {
   SmallVector<int64_t> shape;
   for (auto [x, y] : llvm::zip(a.sizes, b.sizes)) {
     auto known = constant(x);
-    shape.push_back(known && isConstant(y, *known) ? *known : ShapedType::kDynamic);
+    shape.push_back(known && isConstant(y, *known) ? *known
+                                                   : ShapedType::kDynamic);
   }
   return RankedTensorType::get(shape, storageType(a.element));
 }
@@ -40,7 +41,9 @@ LogicalResult lowerIf(Node &n) {
   Location loc = b.getLoc();
   Value condition = n.single(n.in(0), "the condition");
   unsigned count = n.carrier.getNumResults();
-  auto mismatch = [&] { return n.error("a branch must have a tensor for each output of If"); };
+  auto mismatch = [&] {
+    return n.error("a branch must have a tensor for each output of If");
+  };
   if (auto known = getConstantIntValue(condition)) {
     auto results = n.lowerer.subgraph(*regions[*known == 0], {});
     if (!results)
@@ -73,8 +76,9 @@ LogicalResult lowerIf(Node &n) {
   SmallVector<Type> types;
   for (auto [i, a, c] : llvm::enumerate(*sides[0], *sides[1])) {
     if (a.element != c.element || a.rank() != c.rank())
-      return n.error("output " + Twine(i) + " has rank " + Twine(a.rank()) + " in one branch and " +
-                     Twine(c.rank()) + " in the other; both must have one rank and type");
+      return n.error("output " + Twine(i) + " has rank " + Twine(a.rank()) +
+                     " in one branch and " + Twine(c.rank()) +
+                     " in the other; both must have one rank and type");
     types.push_back(commonType(n, a, c));
   }
   for (unsigned side : {0u, 1u}) {
@@ -93,9 +97,10 @@ LogicalResult lowerIf(Node &n) {
     Sizes sizes;
     auto type = cast<RankedTensorType>(value.getType());
     for (int64_t dim = 0; dim < type.getRank(); ++dim)
-      sizes.push_back(type.isDynamicDim(dim)
-                          ? Size(tensor::DimOp::create(b, value, dim).getResult())
-                          : n.size(type.getDimSize(dim)));
+      sizes.push_back(
+          type.isDynamicDim(dim)
+              ? Size(tensor::DimOp::create(b, value, dim).getResult())
+              : n.size(type.getDimSize(dim)));
     n.out(i, n.make(value, (*sides[0])[i].element, sizes));
   }
   return success();

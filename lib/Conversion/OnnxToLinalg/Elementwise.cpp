@@ -61,16 +61,17 @@ Value tl::divide(Emitter &e, Value x, Value y, Type element) {
   return tl::select(e, isZero, zero, quotient);
 }
 
-static Value remainder(Emitter &e, Value x, Value y, Type element, bool isFmod) {
+static Value remainder(Emitter &e, Value x, Value y, Type element,
+                       bool isFmod) {
   if (tl::isFloat(x)) {
     Value rest = e.op<arith::RemFOp>(x, y);
     if (isFmod)
       return rest;
     // Takes the sign of the divisor.
     Value zero = tl::like(e, x, 0);
-    Value differs = e.op<arith::XOrIOp>(
-        e.condition(arith::CmpFPredicate::OLT, rest, zero),
-        e.condition(arith::CmpFPredicate::OLT, y, zero));
+    Value differs =
+        e.op<arith::XOrIOp>(e.condition(arith::CmpFPredicate::OLT, rest, zero),
+                            e.condition(arith::CmpFPredicate::OLT, y, zero));
     Value fix = e.op<arith::AndIOp>(
         differs, e.condition(arith::CmpFPredicate::UNE, rest, zero));
     return tl::select(e, fix, tl::add(e, rest, y), rest);
@@ -84,8 +85,9 @@ static Value remainder(Emitter &e, Value x, Value y, Type element, bool isFmod) 
     return rest;
   Value zero = e.integer(x.getType(), 0);
   using P = arith::CmpIPredicate;
-  Value differs = e.op<arith::XOrIOp>(e.op<arith::CmpIOp>(P::slt, rest, zero),
-                                      e.op<arith::CmpIOp>(P::slt, divisor, zero));
+  Value differs =
+      e.op<arith::XOrIOp>(e.op<arith::CmpIOp>(P::slt, rest, zero),
+                          e.op<arith::CmpIOp>(P::slt, divisor, zero));
   Value fix =
       e.op<arith::AndIOp>(differs, e.op<arith::CmpIOp>(P::ne, rest, zero));
   return tl::select(e, fix, tl::add(e, rest, divisor), rest);
@@ -160,18 +162,24 @@ template <Order order> LogicalResult comparison(Node &n) {
 
 template <typename Op> LogicalResult bitwise(Node &n) {
   if (!sameElements(n) || n.in(0).isFloat())
-    return n.failed() ? failure() : n.error("operands must be bools or integers");
-  return variadic<[](Emitter &e, Value x, Value y, Type) { return e.op<Op>(x, y); }>(n);
+    return n.failed() ? failure()
+                      : n.error("operands must be bools or integers");
+  return variadic<[](Emitter &e, Value x, Value y, Type) {
+    return e.op<Op>(x, y);
+  }>(n);
 }
 
 Value absolute(Emitter &e, Value x, Type element) {
   if (tl::isFloat(x))
     return e.op<math::AbsFOp>(x);
-  return tl::isUnsigned(element) ? x : tl::maximum(e, x, tl::sub(e, tl::like(e, x, 0), x), element);
+  return tl::isUnsigned(element)
+             ? x
+             : tl::maximum(e, x, tl::sub(e, tl::like(e, x, 0), x), element);
 }
 
 Value negate(Emitter &e, Value x, Type) {
-  return tl::isFloat(x) ? e.op<arith::NegFOp>(x) : tl::sub(e, tl::like(e, x, 0), x);
+  return tl::isFloat(x) ? e.op<arith::NegFOp>(x)
+                        : tl::sub(e, tl::like(e, x, 0), x);
 }
 
 Value sign(Emitter &e, Value x, Type element) {
@@ -198,12 +206,13 @@ Value integerPower(Emitter &e, Value x, Value y, Type xElement, Type yElement) {
   auto loop = scf::WhileOp::create(
       b, TypeRange{type, type, b.getI64Type()}, ValueRange{one, x, exponent},
       [&](OpBuilder &inner, Location loc, ValueRange args) {
-        Value more = arith::CmpIOp::create(inner, loc, arith::CmpIPredicate::sgt,
-                                           args[2], zero);
+        Value more = arith::CmpIOp::create(
+            inner, loc, arith::CmpIPredicate::sgt, args[2], zero);
         scf::ConditionOp::create(inner, loc, more, args);
       },
       [&](OpBuilder &inner, Location loc, ValueRange args) {
-        Value bit = arith::TruncIOp::create(inner, loc, inner.getI1Type(), args[2]);
+        Value bit =
+            arith::TruncIOp::create(inner, loc, inner.getI1Type(), args[2]);
         Value times = arith::MulIOp::create(inner, loc, args[0], args[1]);
         Value result = arith::SelectOp::create(inner, loc, bit, times, args[0]);
         Value square = arith::MulIOp::create(inner, loc, args[1], args[1]);
@@ -217,12 +226,14 @@ Value integerPower(Emitter &e, Value x, Value y, Type xElement, Type yElement) {
   Value odd = e.op<arith::TruncIOp>(b.getI1Type(), exponent);
   Value isOne = e.op<arith::CmpIOp>(arith::CmpIPredicate::eq, x, one);
   Value minusOne = e.integer(type, -1);
-  Value isMinusOne = tl::isUnsigned(xElement)
-                         ? e.integer(b.getI1Type(), 0)
-                         : e.op<arith::CmpIOp>(arith::CmpIPredicate::eq, x, minusOne);
-  Value inverse = tl::select(
-      e, isOne, one,
-      tl::select(e, isMinusOne, tl::select(e, odd, minusOne, one), e.integer(type, 0)));
+  Value isMinusOne =
+      tl::isUnsigned(xElement)
+          ? e.integer(b.getI1Type(), 0)
+          : e.op<arith::CmpIOp>(arith::CmpIPredicate::eq, x, minusOne);
+  Value inverse =
+      tl::select(e, isOne, one,
+                 tl::select(e, isMinusOne, tl::select(e, odd, minusOne, one),
+                            e.integer(type, 0)));
   Value isNegative =
       e.op<arith::CmpIOp>(arith::CmpIPredicate::slt, exponent, zero);
   return tl::select(e, isNegative, inverse, result);
@@ -234,11 +245,13 @@ Value power(Emitter &e, Value x, Value y, Type xElement, Type yElement) {
   // Computed in the wider of the types, at least that of the operands' floats.
   Type type = xElement;
   if (!tl::isFloat(x))
-    type = xElement.getIntOrFloatBitWidth() > 16 ? e.b.getF64Type() : e.b.getF32Type();
+    type = xElement.getIntOrFloatBitWidth() > 16 ? e.b.getF64Type()
+                                                 : e.b.getF32Type();
   else if (isa<Float64Type>(yElement))
     type = yElement;
   Type wide = computeType(type);
-  Value base = e.convert(x, xElement, wide), exponent = e.convert(y, yElement, wide);
+  Value base = e.convert(x, xElement, wide),
+        exponent = e.convert(y, yElement, wide);
   APFloat known(0.0);
   Value result;
   if (matchPattern(exponent, m_ConstantFloat(&known))) {
@@ -289,14 +302,15 @@ LogicalResult lowerMean(Node &n) {
   }));
 }
 
-/// Shifts by the width or more, which a negative amount counts as, leave nothing
-/// but the sign.
+/// Shifts by the width or more, which a negative amount counts as, leave
+/// nothing but the sign.
 LogicalResult lowerBitShift(Node &n) {
   if (!sameElements(n) || n.in(0).isFloat())
     return n.failed() ? failure() : n.error("operands must be integers");
   StringRef direction = n.stringAttr("direction");
   if (direction != "LEFT" && direction != "RIGHT")
-    return n.error("direction must be LEFT or RIGHT, but got '" + direction + "'");
+    return n.error("direction must be LEFT or RIGHT, but got '" + direction +
+                   "'");
   bool isSigned = !n.in(0).isUnsigned();
   return n.done(n.map(n.inputs, n.in(0).element, [&](ArrayRef<Value> a) {
     Type type = a[0].getType();
@@ -334,17 +348,18 @@ LogicalResult lowerIsNaN(Node &n) {
 LogicalResult lowerIsInf(Node &n) {
   bool positive = n.intAttr("detect_positive", 1) != 0;
   bool negative = n.intAttr("detect_negative", 1) != 0;
-  return n.done(n.compute(n.in(0), n.b.getI1Type(), [&](ArrayRef<Value> a) -> Value {
-    double infinity = std::numeric_limits<double>::infinity();
-    Value never = n.integer(n.b.getI1Type(), 0);
-    Value up = positive ? n.condition(arith::CmpFPredicate::OEQ, a[0],
-                                      tl::like(n, a[0], infinity))
-                        : never;
-    Value down = negative ? n.condition(arith::CmpFPredicate::OEQ, a[0],
-                                        tl::like(n, a[0], -infinity))
-                          : never;
-    return n.op<arith::OrIOp>(up, down);
-  }));
+  return n.done(
+      n.compute(n.in(0), n.b.getI1Type(), [&](ArrayRef<Value> a) -> Value {
+        double infinity = std::numeric_limits<double>::infinity();
+        Value never = n.integer(n.b.getI1Type(), 0);
+        Value up = positive ? n.condition(arith::CmpFPredicate::OEQ, a[0],
+                                          tl::like(n, a[0], infinity))
+                            : never;
+        Value down = negative ? n.condition(arith::CmpFPredicate::OEQ, a[0],
+                                            tl::like(n, a[0], -infinity))
+                              : never;
+        return n.op<arith::OrIOp>(up, down);
+      }));
 }
 
 LogicalResult lowerCast(Node &n) {
@@ -364,8 +379,10 @@ LogicalResult lowerClip(Node &n) {
   for (unsigned i : {1u, 2u})
     if (n.has(i))
       operands.push_back(n.in(i));
-  for (auto [name, has] : {std::pair<StringRef, bool *>{"min", &hasMin}, {"max", &hasMax}})
-    if (auto bound = adaptive::raising::findFloat(n.carrier, name); bound && !*has) {
+  for (auto [name, has] :
+       {std::pair<StringRef, bool *>{"min", &hasMin}, {"max", &hasMax}})
+    if (auto bound = adaptive::raising::findFloat(n.carrier, name);
+        bound && !*has) {
       operands.insert(name == "min" ? operands.begin() + 1 : operands.end(),
                       n.scalar(element, *bound));
       *has = true;
@@ -414,14 +431,24 @@ void tl::addElementwise(Registry &r) {
   r.add("Reciprocal", 1, unary<reciprocal>);
   r.add("IsNaN", 1, lowerIsNaN);
   r.add("IsInf", 1, lowerIsInf);
-  auto addTwo = [&](StringRef name, LowerFunction lower) { r.add(name, 2, lower); };
-  addTwo("Add", variadic<[](Emitter &e, Value x, Value y, Type) { return tl::add(e, x, y); }>);
-  addTwo("Sub", variadic<[](Emitter &e, Value x, Value y, Type) { return tl::sub(e, x, y); }>);
-  addTwo("Mul", variadic<[](Emitter &e, Value x, Value y, Type) { return tl::mul(e, x, y); }>);
+  auto addTwo = [&](StringRef name, LowerFunction lower) {
+    r.add(name, 2, lower);
+  };
+  addTwo("Add", variadic<[](Emitter &e, Value x, Value y, Type) {
+           return tl::add(e, x, y);
+         }>);
+  addTwo("Sub", variadic<[](Emitter &e, Value x, Value y, Type) {
+           return tl::sub(e, x, y);
+         }>);
+  addTwo("Mul", variadic<[](Emitter &e, Value x, Value y, Type) {
+           return tl::mul(e, x, y);
+         }>);
   addTwo("Div", variadic<tl::divide>);
   addTwo("Pow", lowerPow);
   addTwo("Mod", lowerMod);
-  r.add("Sum", 1, variadic<[](Emitter &e, Value x, Value y, Type) { return tl::add(e, x, y); }>);
+  r.add("Sum", 1, variadic<[](Emitter &e, Value x, Value y, Type) {
+          return tl::add(e, x, y);
+        }>);
   r.add("Max", 1, variadic<tl::maximum>);
   r.add("Min", 1, variadic<tl::minimum>);
   r.add("Mean", 1, lowerMean);
@@ -439,6 +466,8 @@ void tl::addElementwise(Registry &r) {
   addTwo("GreaterOrEqual", comparison<Order::GreaterEqual>);
   r.add("Where", 3, lowerWhere);
   r.add("Clip", 1, lowerClip);
-  r.add("Cast", 1, lowerCast, "to and from strings and types below 8 bits or of 8-bit floats: refused");
+  r.add(
+      "Cast", 1, lowerCast,
+      "to and from strings and types below 8 bits or of 8-bit floats: refused");
   r.add("CastLike", 2, lowerCastLike);
 }

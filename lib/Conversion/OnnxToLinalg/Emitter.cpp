@@ -15,7 +15,8 @@ Type adaptive::tolinalg::storageType(Type element) {
   if (isa<Float16Type, BFloat16Type, Float32Type, Float64Type>(element))
     return element;
   auto integer = dyn_cast<IntegerType>(element);
-  if (!integer || !llvm::is_contained({1u, 8u, 16u, 32u, 64u}, integer.getWidth()))
+  if (!integer ||
+      !llvm::is_contained({1u, 8u, 16u, 32u, 64u}, integer.getWidth()))
     return {};
   return IntegerType::get(element.getContext(), integer.getWidth());
 }
@@ -40,8 +41,7 @@ bool adaptive::tolinalg::same(const Size &a, const Size &b) {
 }
 
 bool adaptive::tolinalg::same(ArrayRef<Size> a, ArrayRef<Size> b) {
-  return a.size() == b.size() &&
-         llvm::all_of(llvm::zip(a, b), [](auto pair) {
+  return a.size() == b.size() && llvm::all_of(llvm::zip(a, b), [](auto pair) {
            return same(std::get<0>(pair), std::get<1>(pair));
          });
 }
@@ -139,8 +139,7 @@ Size Emitter::product(ArrayRef<Size> sizes) {
 Size Emitter::select(Value condition, Size x, Size y) {
   if (same(x, y))
     return x;
-  return getAsOpFoldResult(
-      op<arith::SelectOp>(condition, index(x), index(y)));
+  return getAsOpFoldResult(op<arith::SelectOp>(condition, index(x), index(y)));
 }
 
 Value Emitter::compare(arith::CmpIPredicate predicate, Size x, Size y) {
@@ -173,7 +172,8 @@ Size Emitter::wrapNegative(Size x, Size extent) {
     return *known < 0 ? add(x, extent) : x;
   if (isNonNegative(x))
     return x;
-  return select(compare(arith::CmpIPredicate::slt, x, size(0)), add(x, extent), x);
+  return select(compare(arith::CmpIPredicate::slt, x, size(0)), add(x, extent),
+                x);
 }
 
 Size Emitter::fromElement(Value scalar, Type element) {
@@ -267,8 +267,8 @@ static Value floatToInteger(Emitter &e, Value x, Type target) {
   auto &b = e.b;
   Type wide = b.getI64Type();
   Value limit = e.number(x.getType(), 9223372036854775808.0);
-  Value fits = e.condition(arith::CmpFPredicate::OLT,
-                           e.op<math::AbsFOp>(x), limit);
+  Value fits =
+      e.condition(arith::CmpFPredicate::OLT, e.op<math::AbsFOp>(x), limit);
   Value zero = e.number(x.getType(), 0);
   Value safe = e.op<arith::SelectOp>(fits, x, zero);
   Value value = e.op<arith::SelectOp>(
@@ -297,8 +297,8 @@ Value Emitter::convert(Value x, Type from, Type to) {
       // Above 2^63 a signed conversion does not reach.
       Value half = number(wide.getType(), 9223372036854775808.0);
       Value large = condition(arith::CmpFPredicate::OGE, wide, half);
-      Value low = op<arith::SelectOp>(
-          large, op<arith::SubFOp>(wide, half), wide);
+      Value low =
+          op<arith::SelectOp>(large, op<arith::SubFOp>(wide, half), wide);
       Value bits = floatToInteger(*this, low, target);
       Value top = integer(target, std::numeric_limits<int64_t>::min());
       return op<arith::SelectOp>(large, op<arith::XOrIOp>(bits, top), bits);
@@ -325,9 +325,9 @@ Value Emitter::convert(Value x, Type from, Type to) {
                     : op<arith::ExtSIOp>(target, x);
 }
 
-SmallVector<Value> Emitter::loop(
-    Size count, ValueRange carried,
-    function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+SmallVector<Value>
+Emitter::loop(Size count, ValueRange carried,
+              function_ref<SmallVector<Value>(Value, ValueRange)> body) {
   auto loop = scf::ForOp::create(
       b, index(size(0)), index(count), index(size(1)), carried,
       [&](OpBuilder &inner, Location, Value i, ValueRange values) {

@@ -91,7 +91,8 @@ public:
   Size fromElement(mlir::Value scalar, mlir::Type element);
   mlir::Value toElement(Size size, mlir::Type element);
   /// All values of the tensor as indices, read at run time where they must be;
-  /// nullopt, after an error that calls it `what`, when their number is unknown.
+  /// nullopt, after an error that calls it `what`, when their number is
+  /// unknown.
   std::optional<Sizes> elements(Tensor &tensor, llvm::StringRef what);
   std::optional<llvm::SmallVector<int64_t>> constantElements(const Tensor &t);
 

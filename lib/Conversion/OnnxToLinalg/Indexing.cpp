@@ -18,7 +18,8 @@ void tl::checkIndices(Node &n, Tensor &indices, Size extent) {
   if (indices.ints) {
     for (Size index : *indices.ints) {
       Value low = n.compare(P::sge, index, n.sub(n.size(0), extent));
-      n.require(n.op<arith::AndIOp>(low, n.compare(P::slt, index, extent)), what);
+      n.require(n.op<arith::AndIOp>(low, n.compare(P::slt, index, extent)),
+                what);
     }
     return;
   }
@@ -31,12 +32,14 @@ void tl::checkIndices(Node &n, Tensor &indices, Size extent) {
     return n.op<arith::AndIOp>(n.compare(P::sge, index, Size(low)),
                                n.compare(P::slt, index, Size(high)));
   });
-  Tensor result = n.reduce(fits, all, i1, n.integer(i1, 1),
-                           [&](Value x, Value y) { return n.op<arith::AndIOp>(x, y); });
+  Tensor result =
+      n.reduce(fits, all, i1, n.integer(i1, 1),
+               [&](Value x, Value y) { return n.op<arith::AndIOp>(x, y); });
   n.require(n.single(result, "the check"), what);
 }
 
-Value tl::indexAt(Node &n, Tensor &indices, ArrayRef<Value> place, Size extent) {
+Value tl::indexAt(Node &n, Tensor &indices, ArrayRef<Value> place,
+                  Size extent) {
   Size index = n.fromElement(n.at(indices, place), indices.element);
   return n.index(n.wrapNegative(index, extent));
 }
@@ -75,7 +78,8 @@ LogicalResult lowerGather(Node &n) {
   n.value(indices);
   return n.done(n.generate(sizes, x.element, [&](ArrayRef<Value> at) {
     SmallVector<Value> from(at.take_front(*axis));
-    from.push_back(indexAt(n, indices, at.slice(*axis, indices.rank()), extent));
+    from.push_back(
+        indexAt(n, indices, at.slice(*axis, indices.rank()), extent));
     from.append(at.begin() + *axis + indices.rank(), at.end());
     return n.at(x, from);
   }));
@@ -92,7 +96,8 @@ LogicalResult lowerGatherElements(Node &n) {
   for (int64_t dim = 0; dim < x.rank(); ++dim)
     if (dim != *axis && !same(indices.sizes[dim], x.sizes[dim]))
       n.require(n.compare(P::sle, indices.sizes[dim], x.sizes[dim]),
-                "indices must not be larger than the data on dimension " + Twine(dim));
+                "indices must not be larger than the data on dimension " +
+                    Twine(dim));
   if (n.failed())
     return failure();
   n.value(x);
@@ -110,11 +115,12 @@ LogicalResult lowerGatherND(Node &n) {
   auto depth = indices.rank() ? constant(indices.sizes.back()) : std::nullopt;
   if (!depth)
     return n.error("the last dimension of indices must be known");
-  if (batch < 0 || batch >= indices.rank() || batch + *depth > x.rank() || *depth < 1 ||
-      !isa<IntegerType>(indices.element))
+  if (batch < 0 || batch >= indices.rank() || batch + *depth > x.rank() ||
+      *depth < 1 || !isa<IntegerType>(indices.element))
     return n.error("indices do not fit the rank of the data");
   for (int64_t dim = 0; dim < batch; ++dim)
-    n.requireEqual(x.sizes[dim], indices.sizes[dim], "batch dimensions must agree");
+    n.requireEqual(x.sizes[dim], indices.sizes[dim],
+                   "batch dimensions must agree");
   Sizes places(indices.sizes.begin(), indices.sizes.end() - 1);
   for (int64_t i = 0; i < *depth; ++i) {
     Sizes offsets(indices.rank(), n.size(0)), part = indices.sizes;
@@ -153,13 +159,15 @@ LogicalResult lowerOneHot(Node &n) {
     return n.error("depth must be one integer");
   Size extent = (*depth)[0];
   if (!n.isNonNegative(extent))
-    n.require(n.compare(P::sge, extent, n.size(0)), "depth must not be negative");
+    n.require(n.compare(P::sge, extent, n.size(0)),
+              "depth must not be negative");
   if (values.rank() != 1)
     return n.error("values must be [off, on]");
   n.requireEqual(values.sizes[0], n.size(2), "values must be [off, on]");
   if (n.failed())
     return failure();
-  Value off = n.at(values, {n.index(n.size(0))}), on = n.at(values, {n.index(n.size(1))});
+  Value off = n.at(values, {n.index(n.size(0))}),
+        on = n.at(values, {n.index(n.size(1))});
   Sizes sizes = indices.sizes;
   sizes.insert(sizes.begin() + *axis, extent);
   Tensor whole = n.cast(indices, n.b.getI64Type());
@@ -169,7 +177,8 @@ LogicalResult lowerOneHot(Node &n) {
     place.erase(place.begin() + *axis);
     Size index = n.fromElement(n.at(whole, place), whole.element);
     // Indices outside of [-depth, depth) are hot nowhere.
-    Value isHot = n.compare(P::eq, n.wrapNegative(index, extent), Size(at[*axis]));
+    Value isHot =
+        n.compare(P::eq, n.wrapNegative(index, extent), Size(at[*axis]));
     return tl::select(n, isHot, on, off);
   }));
 }
@@ -192,9 +201,10 @@ LogicalResult lowerEyeLike(Node &n) {
 }
 
 /// Runs `body` for all indices of a shape in row-major order.
-SmallVector<Value> nest(Node &n, ArrayRef<Size> sizes, ValueRange carried,
-                        SmallVectorImpl<Value> &at,
-                        function_ref<SmallVector<Value>(ArrayRef<Value>, ValueRange)> body) {
+SmallVector<Value>
+nest(Node &n, ArrayRef<Size> sizes, ValueRange carried,
+     SmallVectorImpl<Value> &at,
+     function_ref<SmallVector<Value>(ArrayRef<Value>, ValueRange)> body) {
   if (at.size() == sizes.size())
     return body(at, carried);
   return n.loop(sizes[at.size()], carried, [&](Value i, ValueRange inner) {
@@ -213,32 +223,36 @@ LogicalResult lowerNonZero(Node &n) {
   auto isSet = [&](ArrayRef<Value> at) {
     Value item = n.toCompute(n.at(x, at), x.element);
     Value zero = n.number(item.getType(), 0);
-    return tl::isFloat(item) ? n.condition(arith::CmpFPredicate::UNE, item, zero)
-                             : n.op<arith::CmpIOp>(P::ne, item, zero);
+    return tl::isFloat(item)
+               ? n.condition(arith::CmpFPredicate::UNE, item, zero)
+               : n.op<arith::CmpIOp>(P::ne, item, zero);
   };
   Value zero = n.integer(index, 0), one = n.integer(index, 1);
   SmallVector<Value> at;
-  Value count = nest(n, x.sizes, ValueRange{zero}, at, [&](ArrayRef<Value> at, ValueRange c) {
-    Value next = n.op<arith::AddIOp>(c[0], one);
-    return SmallVector<Value>{tl::select(n, isSet(at), next, c[0])};
-  })[0];
+  Value count = nest(
+      n, x.sizes, ValueRange{zero}, at, [&](ArrayRef<Value> at, ValueRange c) {
+        Value next = n.op<arith::AddIOp>(c[0], one);
+        return SmallVector<Value>{tl::select(n, isSet(at), next, c[0])};
+      })[0];
   // One column more takes what is not set.
   Sizes room{n.size(x.rank()), n.add(Size(count), n.size(1))};
   Value start = n.empty(room, i64);
   Value written =
-      nest(n, x.sizes, ValueRange{zero, start}, at, [&](ArrayRef<Value> at, ValueRange c) {
-        Value set = isSet(at);
-        Value column = tl::select(n, set, c[0], count);
-        Value result = c[1];
-        for (auto [dim, place] : llvm::enumerate(at))
-          result = tensor::InsertOp::create(
-              n.b, n.op<arith::IndexCastOp>(i64, place), result,
-              ValueRange{n.integer(index, int64_t(dim)), column});
-        Value next = n.op<arith::AddIOp>(c[0], one);
-        return SmallVector<Value>{tl::select(n, set, next, c[0]), result};
-      })[1];
+      nest(n, x.sizes, ValueRange{zero, start}, at,
+           [&](ArrayRef<Value> at, ValueRange c) {
+             Value set = isSet(at);
+             Value column = tl::select(n, set, c[0], count);
+             Value result = c[1];
+             for (auto [dim, place] : llvm::enumerate(at))
+               result = tensor::InsertOp::create(
+                   n.b, n.op<arith::IndexCastOp>(i64, place), result,
+                   ValueRange{n.integer(index, int64_t(dim)), column});
+             Value next = n.op<arith::AddIOp>(c[0], one);
+             return SmallVector<Value>{tl::select(n, set, next, c[0]), result};
+           })[1];
   Tensor all = n.make(written, i64, room);
-  return n.done(n.slice(all, {n.size(0), n.size(0)}, {n.size(x.rank()), Size(count)}));
+  return n.done(
+      n.slice(all, {n.size(0), n.size(0)}, {n.size(x.rank()), Size(count)}));
 }
 
 /// The slices along an axis for which the condition holds.
@@ -261,24 +275,27 @@ LogicalResult lowerCompress(Node &n) {
   n.value(chosen);
   Type index = n.b.getIndexType();
   Value zero = n.integer(index, 0), one = n.integer(index, 1);
-  Value count = n.loop(chosen.sizes[0], ValueRange{zero}, [&](Value i, ValueRange c) {
-    Value next = n.op<arith::AddIOp>(c[0], one);
-    return SmallVector<Value>{tl::select(n, n.at(chosen, {i}), next, c[0])};
-  })[0];
+  Value count =
+      n.loop(chosen.sizes[0], ValueRange{zero}, [&](Value i, ValueRange c) {
+        Value next = n.op<arith::AddIOp>(c[0], one);
+        return SmallVector<Value>{tl::select(n, n.at(chosen, {i}), next, c[0])};
+      })[0];
   Sizes room = x.sizes, part = x.sizes, origin(x.rank(), n.size(0));
   room[axis] = n.add(Size(count), n.size(1));
   part[axis] = n.size(1);
   Value start = n.empty(room, x.element);
   n.value(x);
-  Value written = n.loop(chosen.sizes[0], {zero, start}, [&](Value i, ValueRange c) {
-    Value set = n.at(chosen, {i});
-    Sizes from = origin, to = origin;
-    from[axis] = i;
-    to[axis] = tl::select(n, set, c[0], count);
-    Tensor one = n.slice(x, from, part);
-    Value next = n.op<arith::AddIOp>(c[0], n.integer(index, 1));
-    return SmallVector<Value>{tl::select(n, set, next, c[0]), n.insert(one.value, c[1], to, part)};
-  })[1];
+  Value written =
+      n.loop(chosen.sizes[0], {zero, start}, [&](Value i, ValueRange c) {
+        Value set = n.at(chosen, {i});
+        Sizes from = origin, to = origin;
+        from[axis] = i;
+        to[axis] = tl::select(n, set, c[0], count);
+        Tensor one = n.slice(x, from, part);
+        Value next = n.op<arith::AddIOp>(c[0], n.integer(index, 1));
+        return SmallVector<Value>{tl::select(n, set, next, c[0]),
+                                  n.insert(one.value, c[1], to, part)};
+      })[1];
   Sizes sizes = x.sizes;
   sizes[axis] = Size(count);
   Tensor all = n.make(written, x.element, room);

@@ -9,8 +9,8 @@
 
 namespace adaptive::tolinalg {
 
-/// Checks that `indices` lie in [-extent, extent), once for all of them, so that
-/// the loops that use them need not.
+/// Checks that `indices` lie in [-extent, extent), once for all of them, so
+/// that the loops that use them need not.
 void checkIndices(Node &n, Tensor &indices, Size extent);
 
 /// The index at a place of `indices`, counted from the front.

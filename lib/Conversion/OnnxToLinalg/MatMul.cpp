@@ -50,12 +50,13 @@ Tensor tl::product(Emitter &e, Tensor a, Tensor b, bool transposeA,
                       transposeB ? map(j, l) : map(l, j), map(i, j)};
   IteratorType iterators[] = {IteratorType::parallel, IteratorType::parallel,
                               IteratorType::reduction};
-  Value sum = e.generic(ValueRange{e.value(a), e.value(b)}, ValueRange{init}, maps,
-                        iterators, [&](ValueRange args) -> SmallVector<Value> {
-                          Value x = e.toCompute(args[0], a.element);
-                          Value y = e.toCompute(args[1], b.element);
-                          return {tl::add(e, args[2], tl::mul(e, x, y))};
-                        })[0];
+  Value sum =
+      e.generic(ValueRange{e.value(a), e.value(b)}, ValueRange{init}, maps,
+                iterators, [&](ValueRange args) -> SmallVector<Value> {
+                  Value x = e.toCompute(args[0], a.element);
+                  Value y = e.toCompute(args[1], b.element);
+                  return {tl::add(e, args[2], tl::mul(e, x, y))};
+                })[0];
   return narrowed(e, sum, a.element, {m, n});
 }
 
@@ -86,9 +87,10 @@ Tensor tl::matmul(Emitter &e, Tensor a, Tensor b) {
     Tensor left = stack(a, m, k), right = stack(b, k, n);
     Sizes sizes{left.sizes[0], m, n};
     Value init = zeros(e, sizes, a.element);
-    Value sum = linalg::BatchMatmulOp::create(
-                    e.b, ValueRange{e.value(left), e.value(right)}, ValueRange{init})
-                    .getResult(0);
+    Value sum =
+        linalg::BatchMatmulOp::create(
+            e.b, ValueRange{e.value(left), e.value(right)}, ValueRange{init})
+            .getResult(0);
     result = narrowed(e, sum, a.element, sizes);
   }
   Sizes sizes = batch;
@@ -150,7 +152,8 @@ LogicalResult lowerMatMulInteger(Node &n) {
     if (i == 0 && zero.rank() == 1 && !isConstant(zero.sizes[0], 1))
       zero = n.reshape(zero, {zero.sizes[0], n.size(1)});
     Tensor pair[] = {operands[i], zero};
-    operands[i] = n.map(pair, i32, [&](ArrayRef<Value> a) { return tl::sub(n, a[0], a[1]); });
+    operands[i] = n.map(
+        pair, i32, [&](ArrayRef<Value> a) { return tl::sub(n, a[0], a[1]); });
   }
   return n.done(matmul(n, operands[0], operands[1]));
 }
@@ -207,7 +210,8 @@ LogicalResult lowerEinsum(Node &n) {
     if (!labels || int64_t(labels->size()) != input.rank() ||
         input.element != n.in(0).element)
       return wrong();
-    widest = std::max<int64_t>(widest, llvm::count_if(*labels, [](int l) { return l < 0; }));
+    widest = std::max<int64_t>(
+        widest, llvm::count_if(*labels, [](int l) { return l < 0; }));
     terms.push_back(*labels);
   }
   SmallVector<int> output = impliedLabels(terms);
@@ -231,7 +235,8 @@ LogicalResult lowerEinsum(Node &n) {
       if (isConstant(known->second, 1))
         known->second = extent;
       else if (!isConstant(extent, 1))
-        n.requireEqual(known->second, extent, "dimensions of one label must agree");
+        n.requireEqual(known->second, extent,
+                       "dimensions of one label must agree");
     }
   MLIRContext *context = n.b.getContext();
   auto loopOf = [&](int label) {
@@ -261,8 +266,8 @@ LogicalResult lowerEinsum(Node &n) {
   SmallVector<IteratorType> iterators(output.size(), IteratorType::parallel);
   iterators.append(order.size() - output.size(), IteratorType::reduction);
   Type element = n.in(0).element;
-  Value sum = n.generic(operands, ValueRange{zeros(n, sizes, element)}, maps, iterators,
-                        [&](ValueRange args) -> SmallVector<Value> {
+  Value sum = n.generic(operands, ValueRange{zeros(n, sizes, element)}, maps,
+                        iterators, [&](ValueRange args) -> SmallVector<Value> {
                           Value x = n.toCompute(args[0], element);
                           for (Value y : args.drop_front().drop_back())
                             x = tl::mul(n, x, n.toCompute(y, element));

@@ -14,7 +14,8 @@ namespace adaptive::tolinalg {
 Tensor matmul(Emitter &e, Tensor a, Tensor b);
 
 /// [M, K] x [K, N] where either may be stored transposed.
-Tensor product(Emitter &e, Tensor a, Tensor b, bool transposeA, bool transposeB);
+Tensor product(Emitter &e, Tensor a, Tensor b, bool transposeA,
+               bool transposeB);
 
 } // namespace adaptive::tolinalg
 

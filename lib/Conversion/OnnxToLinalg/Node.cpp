@@ -19,7 +19,8 @@ bool Node::isNamed(unsigned i) {
   if (!carrier.getResult(i).use_empty())
     return true;
   auto names = carrier->getAttrOfType<ArrayAttr>("onnx.names");
-  auto name = names && i < names.size() ? dyn_cast<StringAttr>(names[i]) : nullptr;
+  auto name =
+      names && i < names.size() ? dyn_cast<StringAttr>(names[i]) : nullptr;
   return name && !name.getValue().empty();
 }
 

@@ -46,7 +46,8 @@ public:
   double floatAttr(llvm::StringRef name, double absent) {
     return raising::floatAttr(carrier, name, absent);
   }
-  llvm::StringRef stringAttr(llvm::StringRef name, llvm::StringRef absent = "") {
+  llvm::StringRef stringAttr(llvm::StringRef name,
+                             llvm::StringRef absent = "") {
     llvm::StringRef value = raising::stringAttr(carrier, name);
     return value.empty() ? absent : value;
   }

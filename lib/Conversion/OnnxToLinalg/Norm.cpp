@@ -28,7 +28,8 @@ Tensor perChannel(Node &n, unsigned input, int64_t rank) {
 
 Tensor inverseRoot(Emitter &e, Tensor variance, double epsilon) {
   return e.map(variance, variance.element, [&](ArrayRef<Value> a) -> Value {
-    Value root = e.op<math::SqrtOp>(tl::add(e, a[0], tl::like(e, a[0], epsilon)));
+    Value root =
+        e.op<math::SqrtOp>(tl::add(e, a[0], tl::like(e, a[0], epsilon)));
     return e.op<arith::DivFOp>(tl::like(e, root, 1), root);
   });
 }
@@ -38,22 +39,27 @@ struct Normalized {
 };
 
 /// (x - mean) / sqrt(variance + epsilon) over the axes.
-Normalized normalize(Emitter &e, Tensor x, ArrayRef<bool> axes, double epsilon) {
+Normalized normalize(Emitter &e, Tensor x, ArrayRef<bool> axes,
+                     double epsilon) {
   Tensor mean = meanAlong(e, x, axes);
   Tensor pair[] = {x, mean};
-  Tensor centred =
-      e.map(pair, x.element, [&](ArrayRef<Value> a) { return tl::sub(e, a[0], a[1]); });
-  Tensor squares =
-      e.map(centred, x.element, [&](ArrayRef<Value> a) { return tl::mul(e, a[0], a[0]); });
+  Tensor centred = e.map(pair, x.element, [&](ArrayRef<Value> a) {
+    return tl::sub(e, a[0], a[1]);
+  });
+  Tensor squares = e.map(centred, x.element, [&](ArrayRef<Value> a) {
+    return tl::mul(e, a[0], a[0]);
+  });
   Tensor inverse = inverseRoot(e, meanAlong(e, squares, axes), epsilon);
   Tensor scaled[] = {centred, inverse};
-  Tensor value =
-      e.map(scaled, x.element, [&](ArrayRef<Value> a) { return tl::mul(e, a[0], a[1]); });
+  Tensor value = e.map(scaled, x.element, [&](ArrayRef<Value> a) {
+    return tl::mul(e, a[0], a[1]);
+  });
   return {value, mean, inverse};
 }
 
 /// x * scale + bias where these are given, in the element type of the node.
-Tensor affine(Node &n, Tensor x, std::optional<Tensor> scale, std::optional<Tensor> bias) {
+Tensor affine(Node &n, Tensor x, std::optional<Tensor> scale,
+              std::optional<Tensor> bias) {
   SmallVector<Tensor> operands{x};
   for (std::optional<Tensor> operand : {scale, bias})
     if (operand)
@@ -91,12 +97,13 @@ LogicalResult lowerRMSNorm(Node &n) {
   if (!axis)
     return failure();
   Tensor x = widened(n, n.in(0));
-  Tensor squares =
-      n.map(x, x.element, [&](ArrayRef<Value> a) { return tl::mul(n, a[0], a[0]); });
+  Tensor squares = n.map(
+      x, x.element, [&](ArrayRef<Value> a) { return tl::mul(n, a[0], a[0]); });
   Tensor mean = meanAlong(n, squares, axesFrom(*axis, x.rank()));
   Tensor pair[] = {x, inverseRoot(n, mean, n.floatAttr("epsilon", 1e-5f))};
-  Tensor value =
-      n.map(pair, x.element, [&](ArrayRef<Value> a) { return tl::mul(n, a[0], a[1]); });
+  Tensor value = n.map(pair, x.element, [&](ArrayRef<Value> a) {
+    return tl::mul(n, a[0], a[1]);
+  });
   return n.done(affine(n, value, n.in(1), std::nullopt));
 }
 
@@ -105,7 +112,8 @@ bool hasChannels(Node &n, unsigned last) {
   for (unsigned i = 1; i <= last; ++i)
     ok &= n.in(i).rank() == 1;
   if (!ok)
-    (void)n.error("X must have at least two dimensions, and the other inputs one");
+    (void)n.error(
+        "X must have at least two dimensions, and the other inputs one");
   return ok;
 }
 
@@ -116,12 +124,14 @@ LogicalResult lowerBatchNorm(Node &n) {
     return failure();
   int64_t rank = n.in(0).rank();
   Tensor x = widened(n, n.in(0));
-  Tensor operands[] = {x, perChannel(n, 3, rank),
-                       inverseRoot(n, perChannel(n, 4, rank), n.floatAttr("epsilon", 1e-5f))};
+  Tensor operands[] = {
+      x, perChannel(n, 3, rank),
+      inverseRoot(n, perChannel(n, 4, rank), n.floatAttr("epsilon", 1e-5f))};
   Tensor value = n.map(operands, x.element, [&](ArrayRef<Value> a) {
     return tl::mul(n, tl::sub(n, a[0], a[1]), a[2]);
   });
-  return n.done(affine(n, value, perChannel(n, 1, rank), perChannel(n, 2, rank)));
+  return n.done(
+      affine(n, value, perChannel(n, 1, rank), perChannel(n, 2, rank)));
 }
 
 LogicalResult lowerInstanceNorm(Node &n) {
@@ -130,7 +140,8 @@ LogicalResult lowerInstanceNorm(Node &n) {
   int64_t rank = n.in(0).rank();
   Normalized normal = normalize(n, widened(n, n.in(0)), axesFrom(2, rank),
                                 n.floatAttr("epsilon", 1e-5f));
-  return n.done(affine(n, normal.value, perChannel(n, 1, rank), perChannel(n, 2, rank)));
+  return n.done(
+      affine(n, normal.value, perChannel(n, 1, rank), perChannel(n, 2, rank)));
 }
 
 LogicalResult lowerGroupNorm(Node &n) {
@@ -148,10 +159,11 @@ LogicalResult lowerGroupNorm(Node &n) {
                  "num_groups must divide the number of channels");
   Size rest = n.mul(perGroup, n.product(ArrayRef<Size>(x.sizes).drop_front(2)));
   Tensor grouped = n.reshape(x, {x.sizes[0], groups, rest});
-  Normalized normal =
-      normalize(n, grouped, {false, false, true}, n.floatAttr("epsilon", 1e-5f));
+  Normalized normal = normalize(n, grouped, {false, false, true},
+                                n.floatAttr("epsilon", 1e-5f));
   Tensor value = n.reshape(normal.value, x.sizes);
-  return n.done(affine(n, value, perChannel(n, 1, x.rank()), perChannel(n, 2, x.rank())));
+  return n.done(
+      affine(n, value, perChannel(n, 1, x.rank()), perChannel(n, 2, x.rank())));
 }
 
 LogicalResult lowerLpNorm(Node &n) {

@@ -38,7 +38,8 @@ std::string valueName(Value value) {
     return {};
   auto names = result.getOwner()->getAttrOfType<ArrayAttr>("onnx.names");
   unsigned i = result.getResultNumber();
-  auto name = names && i < names.size() ? dyn_cast<StringAttr>(names[i]) : nullptr;
+  auto name =
+      names && i < names.size() ? dyn_cast<StringAttr>(names[i]) : nullptr;
   return name ? name.str() : std::string();
 }
 
@@ -89,9 +90,9 @@ public:
                    getElementTypeOrSelf(carrier.getArgumentTypes()[i])));
     Operation *end = carrier.getBody().front().getTerminator();
     for (auto [i, type] : llvm::enumerate(function.getResultTypes()))
-      function.setResultAttrs(
-          i, facts(carrier.getResultAttrDict(i), cast<RankedTensorType>(type),
-                   tensors[end->getOperand(i)].element));
+      function.setResultAttrs(i, facts(carrier.getResultAttrDict(i),
+                                       cast<RankedTensorType>(type),
+                                       tensors[end->getOperand(i)].element));
     return function;
   }
 
@@ -129,8 +130,9 @@ private:
         return;
       emitError(node.getLoc())
           << nodeText(node) << ": operator " << node.getOpType()
-          << (node.getDomainName().empty() ? Twine()
-                                           : " of domain " + node.getDomainName())
+          << (node.getDomainName().empty()
+                  ? Twine()
+                  : " of domain " + node.getDomainName())
           << " (opset " << node.getOpset() << ") has no lowering";
       ok = false;
     });
@@ -156,7 +158,8 @@ private:
 
   func::FuncOp calleeOf(NodeOp node) {
     auto name = node->getAttrOfType<FlatSymbolRefAttr>("onnx.function");
-    return name ? symbols.lookup<func::FuncOp>(name.getValue()) : func::FuncOp();
+    return name ? symbols.lookup<func::FuncOp>(name.getValue())
+                : func::FuncOp();
   }
 
   /// Dimensions of inputs that the file gives one name are one value; that they
@@ -181,9 +184,10 @@ private:
           extent = named.try_emplace(name.getValue(), extent).first->second;
         sizes.push_back(extent);
       }
-      Type element =
-          cast<RankedTensorType>(carrier.getArgumentTypes()[i]).getElementType();
-      tensors[carrier.getArgument(i)] = {argument, element, sizes, std::nullopt, {}};
+      Type element = cast<RankedTensorType>(carrier.getArgumentTypes()[i])
+                         .getElementType();
+      tensors[carrier.getArgument(i)] = {
+          argument, element, sizes, std::nullopt, {}};
     }
   }
 
@@ -204,7 +208,8 @@ private:
     }
     if (element.isUnsignedInteger())
       result.push_back(b.getNamedAttr(
-          "ee.dtype", b.getStringAttr("u" + Twine(element.getIntOrFloatBitWidth()))));
+          "ee.dtype",
+          b.getStringAttr("u" + Twine(element.getIntOrFloatBitWidth()))));
     return result;
   }
 
@@ -212,19 +217,21 @@ private:
     if (failed(nodes(body)))
       return failure();
     SmallVector<Value> values;
-    for (auto [i, value] : llvm::enumerate(body.getTerminator()->getOperands())) {
+    for (auto [i, value] :
+         llvm::enumerate(body.getTerminator()->getOperands())) {
       Tensor &tensor = tensors[value];
       if (!tensor.element) {
         auto name = carrier.getResultAttrOfType<StringAttr>(i, "onnx.name");
-        return emitError(carrier.getLoc()) << "graph output '" << (name ? name.getValue() : "")
-                                           << "' is not a tensor that is computed";
+        return emitError(carrier.getLoc())
+               << "graph output '" << (name ? name.getValue() : "")
+               << "' is not a tensor that is computed";
       }
       b.setLoc(carrier.getLoc());
       values.push_back(Emitter(b, "").value(tensor));
     }
     func::ReturnOp::create(b, values);
-    function.setFunctionType(
-        b.getFunctionType(function.getArgumentTypes(), ValueRange(values).getTypes()));
+    function.setFunctionType(b.getFunctionType(function.getArgumentTypes(),
+                                               ValueRange(values).getTypes()));
     return success();
   }
 
@@ -243,7 +250,8 @@ private:
           return failure();
       } else {
         return emitError(op.getLoc())
-               << "'" << op.getName() << "' does not belong into a carrier graph";
+               << "'" << op.getName()
+               << "' does not belong into a carrier graph";
       }
     }
     return success();
@@ -285,7 +293,8 @@ private:
                         " inputs, but got " + Twine(op.getInputs().size()));
     for (auto [i, value] : llvm::enumerate(op.getInputs())) {
       Tensor tensor;
-      bool isAbsent = isa_and_nonnull<onnx_carrier::NoneOp>(value.getDefiningOp());
+      bool isAbsent =
+          isa_and_nonnull<onnx_carrier::NoneOp>(value.getDefiningOp());
       if (!isAbsent)
         tensor = tensors.lookup(value);
       if (!tensor.element && (!isAbsent || i < found->inputs))
@@ -311,13 +320,15 @@ private:
   }
 
   LogicalResult call(NodeOp op, func::FuncOp callee, const std::string &name) {
-    constexpr unsigned kMaxDepth = 64; // functions cannot call themselves; files can lie
+    constexpr unsigned kMaxDepth =
+        64; // functions cannot call themselves; files can lie
     Block &body = callee.getBody().front();
     if (depth >= kMaxDepth || body.getNumArguments() != op.getInputs().size())
       return emitError(op.getLoc())
              << name << ": calls of model-local functions nest more than "
              << kMaxDepth << " deep or differ in their inputs";
-    for (auto [argument, value] : llvm::zip(body.getArguments(), op.getInputs()))
+    for (auto [argument, value] :
+         llvm::zip(body.getArguments(), op.getInputs()))
       tensors[argument] = tensors.lookup(value);
     ++depth;
     LogicalResult ok = nodes(body);
@@ -343,12 +354,13 @@ void eraseUnused(func::FuncOp function) {
   bool any = true;
   while (any) {
     any = false;
-    function.walk<WalkOrder::PostOrder, mlir::ReverseIterator>([&](Operation *op) {
-      if (op != function && isOpTriviallyDead(op)) {
-        op->erase();
-        any = true;
-      }
-    });
+    function.walk<WalkOrder::PostOrder, mlir::ReverseIterator>(
+        [&](Operation *op) {
+          if (op != function && isOpTriviallyDead(op)) {
+            op->erase();
+            any = true;
+          }
+        });
   }
 }
 
@@ -358,7 +370,8 @@ struct OnnxToLinalg : adaptive::impl::OnnxToLinalgBase<OnnxToLinalg> {
     SymbolTable symbols(module);
     auto carrier = symbols.lookup<func::FuncOp>("main");
     if (!carrier || !carrier.getBody().hasOneBlock()) {
-      emitError(module.getLoc(), "the module must have a function @main of one block");
+      emitError(module.getLoc(),
+                "the module must have a function @main of one block");
       return signalPassFailure();
     }
     FunctionLowerer lowerer(carrier, symbols);

@@ -29,18 +29,21 @@ template <bool product> LogicalResult cumulative(Node &n) {
   Size count = x.sizes[*axis];
   Value start = n.filled(one, n.number(sumType, product ? 1 : 0));
   Value result = n.empty(x.sizes, sumType);
-  auto sums = n.loop(count, {start, result}, [&](Value i, ValueRange carried) -> SmallVector<Value> {
-    Size at = reverse ? n.sub(n.sub(count, n.size(1)), i) : Size(i);
-    Sizes offsets = origin;
-    offsets[*axis] = at;
-    Tensor pair[] = {n.make(carried[0], sumType, one), n.slice(x, offsets, one)};
-    Tensor next = n.map(pair, sumType, [&](ArrayRef<Value> a) {
-      Value item = n.toCompute(a[1], x.element);
-      return product ? tl::mul(n, a[0], item) : tl::add(n, a[0], item);
-    });
-    Value written = exclusive ? carried[0] : next.value;
-    return {next.value, n.insert(written, carried[1], offsets, one)};
-  });
+  auto sums = n.loop(
+      count, {start, result},
+      [&](Value i, ValueRange carried) -> SmallVector<Value> {
+        Size at = reverse ? n.sub(n.sub(count, n.size(1)), i) : Size(i);
+        Sizes offsets = origin;
+        offsets[*axis] = at;
+        Tensor pair[] = {n.make(carried[0], sumType, one),
+                         n.slice(x, offsets, one)};
+        Tensor next = n.map(pair, sumType, [&](ArrayRef<Value> a) {
+          Value item = n.toCompute(a[1], x.element);
+          return product ? tl::mul(n, a[0], item) : tl::add(n, a[0], item);
+        });
+        Value written = exclusive ? carried[0] : next.value;
+        return {next.value, n.insert(written, carried[1], offsets, one)};
+      });
   Tensor wide = n.make(sums[1], sumType, x.sizes);
   Tensor narrow = n.cast(wide, x.element);
   narrow.element = x.element;
@@ -74,38 +77,49 @@ LogicalResult lowerTopK(Node &n) {
   n.value(flat);
 
   bool largest = n.intAttr("largest", 1) != 0;
-  Type element = storageType(x.element), index = n.b.getIndexType(), i64 = n.b.getI64Type();
+  Type element = storageType(x.element), index = n.b.getIndexType(),
+       i64 = n.b.getI64Type();
   Order isBetter = largest ? Order::Greater : Order::Less;
   Value none = n.integer(index, -1);
-  Value values = n.empty({rows, places}, x.element), indices = n.empty({rows, places}, i64);
-  auto results = n.loop(rows, {values, indices}, [&](Value row, ValueRange outputs) {
-    Value start = n.number(element, 0);
-    auto chosen = n.loop(
-        places, {outputs[0], outputs[1], start, none},
-        [&](Value place, ValueRange carried) -> SmallVector<Value> {
-          auto best = n.loop(extent, {start, none}, [&](Value i, ValueRange b) -> SmallVector<Value> {
-            Value item = n.at(flat, {row, i});
-            Value wide = n.toCompute(item, x.element);
-            Value before = n.toCompute(carried[2], x.element);
-            Value so = n.toCompute(b[0], x.element);
-            Value isFirst = n.compare(P::eq, carried[3], none);
-            Value later = n.op<arith::AndIOp>(
-                tl::compare(n, Order::Equal, wide, before, x.element),
-                n.compare(P::sgt, i, carried[3]));
-            Value open = n.op<arith::OrIOp>(
-                isFirst, n.op<arith::OrIOp>(later, tl::compare(n, isBetter, before, wide, x.element)));
-            Value better = n.op<arith::OrIOp>(n.compare(P::eq, b[1], none),
-                                              tl::compare(n, isBetter, wide, so, x.element));
-            Value take = n.op<arith::AndIOp>(open, better);
-            return {tl::select(n, take, item, b[0]), tl::select(n, take, i, b[1])};
-          });
-          Value at = n.op<arith::IndexCastOp>(i64, best[1]);
-          return {tensor::InsertOp::create(n.b, best[0], carried[0], ValueRange{row, place}),
-                  tensor::InsertOp::create(n.b, at, carried[1], ValueRange{row, place}), best[0],
-                  best[1]};
-        });
-    return SmallVector<Value>{chosen[0], chosen[1]};
-  });
+  Value values = n.empty({rows, places}, x.element),
+        indices = n.empty({rows, places}, i64);
+  auto results =
+      n.loop(rows, {values, indices}, [&](Value row, ValueRange outputs) {
+        Value start = n.number(element, 0);
+        auto chosen = n.loop(
+            places, {outputs[0], outputs[1], start, none},
+            [&](Value place, ValueRange carried) -> SmallVector<Value> {
+              auto best = n.loop(
+                  extent, {start, none},
+                  [&](Value i, ValueRange b) -> SmallVector<Value> {
+                    Value item = n.at(flat, {row, i});
+                    Value wide = n.toCompute(item, x.element);
+                    Value before = n.toCompute(carried[2], x.element);
+                    Value so = n.toCompute(b[0], x.element);
+                    Value isFirst = n.compare(P::eq, carried[3], none);
+                    Value later = n.op<arith::AndIOp>(
+                        tl::compare(n, Order::Equal, wide, before, x.element),
+                        n.compare(P::sgt, i, carried[3]));
+                    Value open = n.op<arith::OrIOp>(
+                        isFirst, n.op<arith::OrIOp>(
+                                     later, tl::compare(n, isBetter, before,
+                                                        wide, x.element)));
+                    Value better = n.op<arith::OrIOp>(
+                        n.compare(P::eq, b[1], none),
+                        tl::compare(n, isBetter, wide, so, x.element));
+                    Value take = n.op<arith::AndIOp>(open, better);
+                    return {tl::select(n, take, item, b[0]),
+                            tl::select(n, take, i, b[1])};
+                  });
+              Value at = n.op<arith::IndexCastOp>(i64, best[1]);
+              return {tensor::InsertOp::create(n.b, best[0], carried[0],
+                                               ValueRange{row, place}),
+                      tensor::InsertOp::create(n.b, at, carried[1],
+                                               ValueRange{row, place}),
+                      best[0], best[1]};
+            });
+        return SmallVector<Value>{chosen[0], chosen[1]};
+      });
   SmallVector<int64_t> back(x.rank());
   for (auto [to, from] : llvm::enumerate(toLast))
     back[from] = to;

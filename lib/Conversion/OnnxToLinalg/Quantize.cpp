@@ -22,13 +22,15 @@ std::optional<Tensor> alongAxis(Node &n, Tensor scale, Tensor &x) {
   if (scale.rank() == 1 && block == 0) {
     if (isConstant(scale.sizes[0], 1) && !isConstant(x.sizes[*axis], 1))
       return n.reshape(scale, {});
-    n.requireEqual(scale.sizes[0], x.sizes[*axis], "scale must have an entry per index of the axis");
+    n.requireEqual(scale.sizes[0], x.sizes[*axis],
+                   "scale must have an entry per index of the axis");
     Sizes sizes{scale.sizes[0]};
     sizes.append(x.rank() - 1 - *axis, n.size(1));
     return n.reshape(scale, sizes);
   }
   if (block < 1 || scale.rank() != x.rank()) {
-    (void)n.error("scale must be a scalar, a vector, or of the rank of the input with a block_size");
+    (void)n.error("scale must be a scalar, a vector, or of the rank of the "
+                  "input with a block_size");
     return std::nullopt;
   }
   n.requireEqual(scale.sizes[*axis], n.ceilDiv(x.sizes[*axis], n.size(block)),
@@ -96,13 +98,17 @@ LogicalResult lowerQuantize(Node &n) {
       return failure();
     operands.push_back(*zero);
   }
-  Type compute = isa<Float64Type>(x.element) ? Type(n.b.getF64Type()) : Type(n.b.getF32Type());
+  Type compute = isa<Float64Type>(x.element) ? Type(n.b.getF64Type())
+                                             : Type(n.b.getF32Type());
   unsigned bits = element.getIntOrFloatBitWidth();
-  double low = element.isUnsignedInteger() ? 0 : -double(int64_t(1) << (bits - 1));
+  double low =
+      element.isUnsignedInteger() ? 0 : -double(int64_t(1) << (bits - 1));
   double high = low + double((int64_t(1) << bits) - 1);
   return n.done(n.map(operands, element, [&](ArrayRef<Value> a) {
-    Value value = n.convert(n.toCompute(a[0], x.element), computeType(x.element), compute);
-    Value by = n.convert(n.toCompute(a[1], scale->element), computeType(scale->element), compute);
+    Value value = n.convert(n.toCompute(a[0], x.element),
+                            computeType(x.element), compute);
+    Value by = n.convert(n.toCompute(a[1], scale->element),
+                         computeType(scale->element), compute);
     value = n.op<math::RoundEvenOp>(n.op<arith::DivFOp>(value, by));
     if (a.size() > 2)
       value = tl::add(n, value, n.convert(a[2], operands[2].element, compute));
@@ -116,6 +122,8 @@ LogicalResult lowerQuantize(Node &n) {
 
 void tl::addQuantize(Registry &r) {
   r.family = "Quantisation";
-  r.add("DequantizeLinear", 2, lowerDequantize, "types below 8 bits and 8-bit floats: refused");
-  r.add("QuantizeLinear", 2, lowerQuantize, "results other than of 8 and 16 bits: refused");
+  r.add("DequantizeLinear", 2, lowerDequantize,
+        "types below 8 bits and 8-bit floats: refused");
+  r.add("QuantizeLinear", 2, lowerQuantize,
+        "results other than of 8 and 16 bits: refused");
 }

@@ -21,9 +21,10 @@ Tensor tl::sumAlong(Emitter &e, Tensor &x, ArrayRef<bool> axes) {
 }
 
 Tensor tl::maxAlong(Emitter &e, Tensor &x, ArrayRef<bool> axes) {
-  return e.reduce(x, axes, x.element, tl::lowest(e, x.element), [&](Value best, Value item) {
-    return tl::maximum(e, best, item, x.element);
-  });
+  return e.reduce(x, axes, x.element, tl::lowest(e, x.element),
+                  [&](Value best, Value item) {
+                    return tl::maximum(e, best, item, x.element);
+                  });
 }
 
 static Size countAlong(Emitter &e, Tensor &x, ArrayRef<bool> axes) {
@@ -38,18 +39,22 @@ Tensor tl::meanAlong(Emitter &e, Tensor &x, ArrayRef<bool> axes) {
   Size count = countAlong(e, x, axes);
   Tensor sum = sumAlong(e, x, axes);
   Type i64 = e.b.getI64Type();
-  Value divisor = e.convert(e.toElement(count, i64), i64, computeType(x.element));
-  return e.compute(sum, x.element,
-                   [&](ArrayRef<Value> a) { return tl::divide(e, a[0], divisor, x.element); });
+  Value divisor =
+      e.convert(e.toElement(count, i64), i64, computeType(x.element));
+  return e.compute(sum, x.element, [&](ArrayRef<Value> a) {
+    return tl::divide(e, a[0], divisor, x.element);
+  });
 }
 
 Tensor tl::softmax(Emitter &e, Tensor &input, ArrayRef<bool> axes, bool log) {
   Tensor x = widened(e, input);
   Type element = x.element;
   Tensor most[] = {x, maxAlong(e, x, axes)};
-  Tensor shifted = e.map(most, element, [&](ArrayRef<Value> a) { return tl::sub(e, a[0], a[1]); });
-  Tensor power = e.map(shifted, element,
-                       [&](ArrayRef<Value> a) { return e.op<math::ExpOp>(a[0]); });
+  Tensor shifted = e.map(
+      most, element, [&](ArrayRef<Value> a) { return tl::sub(e, a[0], a[1]); });
+  Tensor power = e.map(shifted, element, [&](ArrayRef<Value> a) {
+    return e.op<math::ExpOp>(a[0]);
+  });
   Tensor sum = sumAlong(e, power, axes);
   Tensor pair[] = {log ? shifted : power, sum};
   Tensor result = e.map(pair, element, [&](ArrayRef<Value> a) -> Value {
@@ -69,7 +74,8 @@ std::optional<SmallVector<bool>> reducedAxes(Node &n) {
   if (!given)
     return std::nullopt;
   bool isEmpty = !*given || (*given)->empty();
-  SmallVector<bool> axes(rank, isEmpty && n.intAttr("noop_with_empty_axes", 0) == 0);
+  SmallVector<bool> axes(rank,
+                         isEmpty && n.intAttr("noop_with_empty_axes", 0) == 0);
   if (isEmpty)
     return axes;
   for (int64_t item : **given) {
@@ -103,14 +109,16 @@ template <auto reduce> LogicalResult reduction(Node &n) {
 }
 
 Tensor minAlong(Emitter &e, Tensor &x, ArrayRef<bool> axes) {
-  return e.reduce(x, axes, x.element, tl::highest(e, x.element), [&](Value best, Value item) {
-    return tl::minimum(e, best, item, x.element);
-  });
+  return e.reduce(x, axes, x.element, tl::highest(e, x.element),
+                  [&](Value best, Value item) {
+                    return tl::minimum(e, best, item, x.element);
+                  });
 }
 
 Tensor prodAlong(Emitter &e, Tensor &x, ArrayRef<bool> axes) {
-  return e.reduce(x, axes, x.element, e.number(computeType(x.element), 1),
-                  [&](Value product, Value item) { return tl::mul(e, product, item); });
+  return e.reduce(
+      x, axes, x.element, e.number(computeType(x.element), 1),
+      [&](Value product, Value item) { return tl::mul(e, product, item); });
 }
 
 Tensor l1Along(Emitter &e, Tensor &x, ArrayRef<bool> axes) {
@@ -121,7 +129,9 @@ Tensor l1Along(Emitter &e, Tensor &x, ArrayRef<bool> axes) {
         if (tl::isFloat(item))
           return e.op<math::AbsFOp>(item);
         Value negative = tl::sub(e, tl::like(e, item, 0), item);
-        return tl::isUnsigned(x.element) ? item : tl::maximum(e, item, negative, x.element);
+        return tl::isUnsigned(x.element)
+                   ? item
+                   : tl::maximum(e, item, negative, x.element);
       });
 }
 
@@ -136,8 +146,8 @@ Tensor squaresAlong(Emitter &e, Tensor &x, ArrayRef<bool> axes) {
 template <typename Op> Tensor apply(Emitter &e, Tensor x) {
   Type element = x.element;
   Tensor wide = x.isFloat() ? x : e.cast(x, e.b.getF64Type());
-  Tensor result =
-      e.map(wide, wide.element, [&](ArrayRef<Value> a) { return e.op<Op>(a[0]); });
+  Tensor result = e.map(wide, wide.element,
+                        [&](ArrayRef<Value> a) { return e.op<Op>(a[0]); });
   return e.cast(result, element);
 }
 
@@ -154,8 +164,9 @@ Tensor logSumExpAlong(Emitter &e, Tensor &input, ArrayRef<bool> axes) {
   Tensor most = maxAlong(e, x, axes);
   // An infinite maximum must not become inf - inf.
   most = e.map(most, x.element, [&](ArrayRef<Value> a) {
-    Value finite = e.condition(arith::CmpFPredicate::OLT, e.op<math::AbsFOp>(a[0]),
-                               tl::highest(e, x.element));
+    Value finite =
+        e.condition(arith::CmpFPredicate::OLT, e.op<math::AbsFOp>(a[0]),
+                    tl::highest(e, x.element));
     return tl::select(e, finite, a[0], tl::like(e, a[0], 0));
   });
   Tensor pair[] = {x, most};
@@ -171,8 +182,9 @@ Tensor logSumExpAlong(Emitter &e, Tensor &input, ArrayRef<bool> axes) {
 
 /// Index of the largest (or least) element along an axis, which stays as one;
 /// of equal ones the first or the last.
-Tensor argumentAlong(Node &n, Tensor &x, int64_t axis, bool wantMax, bool last) {
-    n.require(n.compare(arith::CmpIPredicate::sgt, x.sizes[axis], n.size(0)),
+Tensor argumentAlong(Node &n, Tensor &x, int64_t axis, bool wantMax,
+                     bool last) {
+  n.require(n.compare(arith::CmpIPredicate::sgt, x.sizes[axis], n.size(0)),
             "the axis must not be empty");
   Sizes kept = x.sizes;
   kept.erase(kept.begin() + axis);
@@ -180,15 +192,18 @@ Tensor argumentAlong(Node &n, Tensor &x, int64_t axis, bool wantMax, bool last) 
   ones[axis] = n.size(1);
   MLIRContext *context = n.b.getContext();
   SmallVector<AffineExpr> exprs;
-  SmallVector<utils::IteratorType> iterators(x.rank(), utils::IteratorType::parallel);
+  SmallVector<utils::IteratorType> iterators(x.rank(),
+                                             utils::IteratorType::parallel);
   iterators[axis] = utils::IteratorType::reduction;
   for (int64_t dim = 0; dim < x.rank(); ++dim)
     if (dim != axis)
       exprs.push_back(getAffineDimExpr(dim, context));
   AffineMap out = AffineMap::get(x.rank(), 0, exprs, context);
-  AffineMap maps[] = {AffineMap::getMultiDimIdentityMap(x.rank(), context), out, out};
+  AffineMap maps[] = {AffineMap::getMultiDimIdentityMap(x.rank(), context), out,
+                      out};
   Type i64 = n.b.getI64Type();
-  Value best = n.filled(kept, wantMax ? tl::lowest(n, x.element) : tl::highest(n, x.element));
+  Value best = n.filled(kept, wantMax ? tl::lowest(n, x.element)
+                                      : tl::highest(n, x.element));
   Value zero = n.filled(kept, n.integer(i64, 0));
   auto results = n.generic(
       ValueRange{n.value(x)}, ValueRange{best, zero}, maps, iterators,
@@ -200,11 +215,15 @@ Tensor argumentAlong(Node &n, Tensor &x, int64_t axis, bool wantMax, bool last) 
         if (tl::isFloat(item)) {
           // The first value that is not a number wins, as in numpy.
           Value isNaN = n.condition(arith::CmpFPredicate::UNO, item, item);
-          Value wasNumber = n.condition(arith::CmpFPredicate::ORD, args[1], args[1]);
-          better = n.op<arith::OrIOp>(better, n.op<arith::AndIOp>(isNaN, wasNumber));
+          Value wasNumber =
+              n.condition(arith::CmpFPredicate::ORD, args[1], args[1]);
+          better =
+              n.op<arith::OrIOp>(better, n.op<arith::AndIOp>(isNaN, wasNumber));
         }
-        Value at = n.op<arith::IndexCastOp>(i64, linalg::IndexOp::create(n.b, axis));
-        return {tl::select(n, better, item, args[1]), tl::select(n, better, at, args[2])};
+        Value at =
+            n.op<arith::IndexCastOp>(i64, linalg::IndexOp::create(n.b, axis));
+        return {tl::select(n, better, item, args[1]),
+                tl::select(n, better, at, args[2])};
       });
   Tensor result = n.make(results[1], i64, kept);
   return n.reshape(result, ones);

@@ -14,7 +14,8 @@ Tensor maxAlong(Emitter &e, Tensor &x, llvm::ArrayRef<bool> axes);
 /// Sum over the number of elements; x must be of a float type.
 Tensor meanAlong(Emitter &e, Tensor &x, llvm::ArrayRef<bool> axes);
 /// exp(x - max) over its sum.
-Tensor softmax(Emitter &e, Tensor &x, llvm::ArrayRef<bool> axes, bool log = false);
+Tensor softmax(Emitter &e, Tensor &x, llvm::ArrayRef<bool> axes,
+               bool log = false);
 /// The floats to compute in: narrow ones widened to f32.
 Tensor widened(Emitter &e, Tensor &x);
 

@@ -58,7 +58,8 @@ enum class Order { Less, LessEqual, Greater, GreaterEqual, Equal };
 mlir::Value compare(Emitter &e, Order order, mlir::Value x, mlir::Value y,
                     mlir::Type element);
 /// Truncating division. Integers by zero give zero; nothing traps.
-mlir::Value divide(Emitter &e, mlir::Value x, mlir::Value y, mlir::Type element);
+mlir::Value divide(Emitter &e, mlir::Value x, mlir::Value y,
+                   mlir::Type element);
 /// The neutral element of a maximum (or minimum) in the compute type.
 mlir::Value lowest(Emitter &e, mlir::Type element);
 mlir::Value highest(Emitter &e, mlir::Type element);

@@ -7,7 +7,6 @@
 
 #include <functional>
 
-
 using namespace mlir;
 using namespace adaptive::tolinalg;
 namespace tl = adaptive::tolinalg;
@@ -17,11 +16,13 @@ namespace {
 
 /// Writes all updates into `data`: `target` gives the index for the index of an
 /// update, and whether it lies inside.
-LogicalResult scatter(Node &n, Tensor &data, Tensor &updates,
-                      function_ref<SmallVector<Value>(ArrayRef<Value>)> target) {
+LogicalResult
+scatter(Node &n, Tensor &data, Tensor &updates,
+        function_ref<SmallVector<Value>(ArrayRef<Value>)> target) {
   StringRef reduction = n.stringAttr("reduction", "none");
   if (!llvm::is_contained({"none", "add", "mul", "max", "min"}, reduction))
-    return n.error("reduction must be none, add, mul, max or min, but got '" + reduction + "'");
+    return n.error("reduction must be none, add, mul, max or min, but got '" +
+                   reduction + "'");
   if (data.element != updates.element)
     return n.error("data and updates must have one element type");
   n.value(updates);
@@ -29,16 +30,18 @@ LogicalResult scatter(Node &n, Tensor &data, Tensor &updates,
   SmallVector<Value> at;
   std::function<Value(Value)> write = [&](Value into) -> Value {
     if (int64_t(at.size()) < updates.rank())
-      return n.loop(updates.sizes[at.size()], ValueRange{into}, [&](Value i, ValueRange carried) {
-        at.push_back(i);
-        Value result = write(carried[0]);
-        at.pop_back();
-        return SmallVector<Value>{result};
-      })[0];
+      return n.loop(updates.sizes[at.size()], ValueRange{into},
+                    [&](Value i, ValueRange carried) {
+                      at.push_back(i);
+                      Value result = write(carried[0]);
+                      at.pop_back();
+                      return SmallVector<Value>{result};
+                    })[0];
     SmallVector<Value> to = target(at);
     Value update = n.at(updates, at);
     if (reduction != "none") {
-      Value old = n.toCompute(tensor::ExtractOp::create(n.b, into, to), element);
+      Value old =
+          n.toCompute(tensor::ExtractOp::create(n.b, into, to), element);
       Value by = n.toCompute(update, element);
       Value both = reduction == "add"   ? tl::add(n, old, by)
                    : reduction == "mul" ? tl::mul(n, old, by)
@@ -61,10 +64,12 @@ LogicalResult lowerScatterElements(Node &n) {
       !isa<IntegerType>(indices.element))
     return n.error("indices and updates must have the rank of the data");
   for (int64_t dim = 0; dim < data.rank(); ++dim) {
-    n.requireEqual(indices.sizes[dim], updates.sizes[dim], "indices and updates must be of one shape");
+    n.requireEqual(indices.sizes[dim], updates.sizes[dim],
+                   "indices and updates must be of one shape");
     if (dim != *axis && !same(indices.sizes[dim], data.sizes[dim]))
       n.require(n.compare(P::sle, indices.sizes[dim], data.sizes[dim]),
-                "indices must not be larger than the data on dimension " + Twine(dim));
+                "indices must not be larger than the data on dimension " +
+                    Twine(dim));
   }
   checkIndices(n, indices, data.sizes[*axis]);
   if (n.failed())
@@ -88,7 +93,8 @@ LogicalResult lowerScatterND(Node &n) {
     return n.error("indices and updates do not fit the rank of the data");
   for (int64_t dim = 0; dim < updates.rank(); ++dim)
     n.requireEqual(updates.sizes[dim],
-                   dim < places ? indices.sizes[dim] : data.sizes[*depth + dim - places],
+                   dim < places ? indices.sizes[dim]
+                                : data.sizes[*depth + dim - places],
                    "updates must have the shape that indices and data give");
   for (int64_t i = 0; i < *depth; ++i) {
     Sizes offsets(indices.rank(), n.size(0)), part = indices.sizes;

@@ -17,7 +17,8 @@ LogicalResult lowerShape(Node &n) {
   Tensor &x = n.in(0);
   auto bound = [&](StringRef name, int64_t absent) {
     int64_t value = n.intAttr(name, absent);
-    return std::clamp<int64_t>(value < 0 ? value + x.rank() : value, 0, x.rank());
+    return std::clamp<int64_t>(value < 0 ? value + x.rank() : value, 0,
+                               x.rank());
   };
   int64_t start = bound("start", 0), end = bound("end", x.rank());
   Sizes sizes;
@@ -63,7 +64,9 @@ struct Quotient {
       }
   }
   bool isOne() const { return above == below && more.empty() && less.empty(); }
-  bool isWhole() const { return less.empty() && below != 0 && above % below == 0; }
+  bool isWhole() const {
+    return less.empty() && below != 0 && above % below == 0;
+  }
 };
 
 Size multiply(Emitter &e, int64_t known, ArrayRef<Value> factors) {
@@ -96,7 +99,8 @@ std::optional<Sizes> reshapedSizes(Node &n) {
     if (auto value = constant(size)) {
       if (*value == 0 && zeroCopies) {
         if (int64_t(i) >= x.rank()) {
-          (void)n.error("0 at position " + Twine(i) + " of the shape has no dimension to copy");
+          (void)n.error("0 at position " + Twine(i) +
+                        " of the shape has no dimension to copy");
           return std::nullopt;
         }
         size = x.sizes[i];
@@ -113,7 +117,8 @@ std::optional<Sizes> reshapedSizes(Node &n) {
         size = n.select(n.compare(P::eq, size, n.size(0)), x.sizes[i], size);
       isOpen.back() = n.compare(P::eq, size, n.size(-1));
       size = n.select(isOpen.back(), n.size(1), size);
-      n.require(n.compare(P::sge, size, n.size(0)), "the shape must hold sizes and at most one -1");
+      n.require(n.compare(P::sge, size, n.size(0)),
+                "the shape must hold sizes and at most one -1");
     }
     known.push_back(size);
   }
@@ -154,10 +159,11 @@ LogicalResult lowerFlatten(Node &n) {
   if (axis < 0)
     axis += x.rank();
   if (axis < 0 || axis > x.rank())
-    return n.error("axis must lie in [" + Twine(-x.rank()) + ", " + Twine(x.rank()) + "]");
+    return n.error("axis must lie in [" + Twine(-x.rank()) + ", " +
+                   Twine(x.rank()) + "]");
   ArrayRef<Size> sizes = x.sizes;
-  return n.done(
-      n.reshape(x, {n.product(sizes.take_front(axis)), n.product(sizes.drop_front(axis))}));
+  return n.done(n.reshape(x, {n.product(sizes.take_front(axis)),
+                              n.product(sizes.drop_front(axis))}));
 }
 
 LogicalResult lowerSqueeze(Node &n) {
@@ -169,7 +175,8 @@ LogicalResult lowerSqueeze(Node &n) {
   if (!*given) {
     for (int64_t dim = 0; dim < x.rank(); ++dim) {
       if (!constant(x.sizes[dim]))
-        return n.error("axes must be given, as dimension " + Twine(dim) + " may be 1 or not");
+        return n.error("axes must be given, as dimension " + Twine(dim) +
+                       " may be 1 or not");
       gone[dim] = isConstant(x.sizes[dim], 1);
     }
   } else {
@@ -216,7 +223,8 @@ LogicalResult lowerTranspose(Node &n) {
   auto permutation = adaptive::raising::permutation(n.carrier, n.in(0).rank());
   if (!permutation)
     return n.error("perm must be a permutation of the dimensions");
-  return n.done(n.transpose(n.in(0), SmallVector<int64_t>(permutation->begin(), permutation->end())));
+  return n.done(n.transpose(
+      n.in(0), SmallVector<int64_t>(permutation->begin(), permutation->end())));
 }
 
 /// The sizes that an operand lists; run-time ones are checked not to be
@@ -226,7 +234,8 @@ std::optional<Sizes> listedSizes(Node &n, unsigned i) {
   if (sizes)
     for (Size size : *sizes)
       if (!n.isNonNegative(size))
-        n.require(n.compare(P::sge, size, n.size(0)), "sizes must not be negative");
+        n.require(n.compare(P::sge, size, n.size(0)),
+                  "sizes must not be negative");
   return n.failed() ? std::nullopt : sizes;
 }
 
@@ -283,9 +292,12 @@ LogicalResult lowerConcat(Node &n) {
 LogicalResult lowerIdentity(Node &n) { return n.done(n.in(0)); }
 
 LogicalResult lowerConstant(Node &n) {
-  auto value = dyn_cast_or_null<DenseElementsAttr>(n.carrier.getOnnxAttr("value"));
-  if (!value || !isa<RankedTensorType>(value.getType()) || !storageType(value.getElementType()))
-    return n.error("the constant must be a tensor of bools, integers or floats of at least 8 bits");
+  auto value =
+      dyn_cast_or_null<DenseElementsAttr>(n.carrier.getOnnxAttr("value"));
+  if (!value || !isa<RankedTensorType>(value.getType()) ||
+      !storageType(value.getElementType()))
+    return n.error("the constant must be a tensor of bools, integers or floats "
+                   "of at least 8 bits");
   return n.done(n.fromConstant(value));
 }
 
@@ -293,7 +305,8 @@ LogicalResult lowerConstantOfShape(Node &n) {
   auto sizes = listedSizes(n, 0);
   if (!sizes)
     return failure();
-  auto value = dyn_cast_or_null<DenseElementsAttr>(n.carrier.getOnnxAttr("value"));
+  auto value =
+      dyn_cast_or_null<DenseElementsAttr>(n.carrier.getOnnxAttr("value"));
   Tensor item;
   if (!value) {
     item = n.scalar(n.b.getF32Type(), 0);
@@ -312,8 +325,12 @@ LogicalResult lowerConstantOfShape(Node &n) {
 
 /// How many steps of `delta` lie between; by sign of delta.
 Size stepsBetween(Node &n, Size start, Size limit, Size delta) {
-  auto up = [&](Size by) { return n.max(n.ceilDiv(n.sub(limit, start), by), n.size(0)); };
-  auto down = [&](Size by) { return n.max(n.ceilDiv(n.sub(start, limit), by), n.size(0)); };
+  auto up = [&](Size by) {
+    return n.max(n.ceilDiv(n.sub(limit, start), by), n.size(0));
+  };
+  auto down = [&](Size by) {
+    return n.max(n.ceilDiv(n.sub(start, limit), by), n.size(0));
+  };
   if (auto known = constant(delta))
     return *known > 0 ? up(delta) : down(n.size(-*known));
   Value isUp = n.compare(P::sgt, delta, n.size(0));
@@ -329,12 +346,14 @@ LogicalResult lowerRange(Node &n) {
   for (unsigned i = 0; i < 3; ++i) {
     if (n.in(i).element != element)
       return n.error("operands must have one element type");
-    scalars[i] = n.toCompute(n.single(n.in(i), "start, limit and delta"), element);
+    scalars[i] =
+        n.toCompute(n.single(n.in(i), "start, limit and delta"), element);
   }
   Size count;
   bool followed = n.in(0).ints && n.in(1).ints && n.in(2).ints;
   if (isa<FloatType>(element)) {
-    n.require(n.condition(arith::CmpFPredicate::UNE, scalars[2], tl::like(n, scalars[2], 0)),
+    n.require(n.condition(arith::CmpFPredicate::UNE, scalars[2],
+                          tl::like(n, scalars[2], 0)),
               "delta must not be zero");
     Value steps = n.op<math::CeilOp>(
         n.op<arith::DivFOp>(tl::sub(n, scalars[1], scalars[0]), scalars[2]));
@@ -344,7 +363,8 @@ LogicalResult lowerRange(Node &n) {
   } else {
     Size bounds[3];
     for (unsigned i = 0; i < 3; ++i)
-      bounds[i] = followed ? n.in(i).ints->front() : n.fromElement(scalars[i], element);
+      bounds[i] =
+          followed ? n.in(i).ints->front() : n.fromElement(scalars[i], element);
     n.require(n.compare(P::ne, bounds[2], n.size(0)), "delta must not be zero");
     if (n.failed())
       return failure();
@@ -359,8 +379,10 @@ LogicalResult lowerRange(Node &n) {
   return n.done(n.generate({count}, element, [&](ArrayRef<Value> at) {
     Type i64 = n.b.getI64Type();
     Value i = n.op<arith::IndexCastOp>(i64, at[0]);
-    Value step = n.toCompute(n.convert(i, i64, computeType(element)), computeType(element));
-    return n.fromCompute(tl::add(n, scalars[0], tl::mul(n, step, scalars[2])), element);
+    Value step = n.toCompute(n.convert(i, i64, computeType(element)),
+                             computeType(element));
+    return n.fromCompute(tl::add(n, scalars[0], tl::mul(n, step, scalars[2])),
+                         element);
   }));
 }
 
@@ -379,6 +401,7 @@ void tl::addShape(Registry &r) {
   r.add("Concat", 1, lowerConcat);
   r.add("Identity", 1, lowerIdentity);
   r.add("Constant", 0, lowerConstant, "strings and sparse tensors: refused");
-  r.add("ConstantOfShape", 1, lowerConstantOfShape, "the rank of the result must be known");
+  r.add("ConstantOfShape", 1, lowerConstantOfShape,
+        "the rank of the result must be known");
   r.add("Range", 3, lowerRange);
 }

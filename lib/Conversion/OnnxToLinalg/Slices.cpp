@@ -61,7 +61,9 @@ Range sliceRange(Node &n, Size start, Size end, Size step, Size extent) {
     if (auto known = constant(end); known && *known <= -kEnd)
       to = n.size(-1);
     Size length = n.max(n.sub(from, to), zero);
-    return {from, constant(step) ? n.ceilDiv(length, n.sub(zero, step)) : length, step};
+    return {from,
+            constant(step) ? n.ceilDiv(length, n.sub(zero, step)) : length,
+            step};
   };
   if (auto known = constant(step))
     return *known > 0 ? up() : down();
@@ -93,7 +95,8 @@ LogicalResult lowerSlice(Node &n) {
   if (ends->size() != starts->size() || steps.size() != starts->size() ||
       (*axes)->size() != starts->size())
     return n.error("starts, ends, axes and steps must be of one length");
-  Sizes offsets(x.rank(), n.size(0)), sizes = x.sizes, strides(x.rank(), n.size(1));
+  Sizes offsets(x.rank(), n.size(0)), sizes = x.sizes,
+                                      strides(x.rank(), n.size(1));
   bool isView = true;
   for (auto [i, item] : llvm::enumerate(**axes)) {
     auto axis = n.axis(item, x.rank());
@@ -102,7 +105,8 @@ LogicalResult lowerSlice(Node &n) {
     n.require(n.compare(P::ne, steps[i], n.size(0)), "steps must not be zero");
     if (n.failed())
       return failure();
-    Range range = sliceRange(n, (*starts)[i], (*ends)[i], steps[i], x.sizes[*axis]);
+    Range range =
+        sliceRange(n, (*starts)[i], (*ends)[i], steps[i], x.sizes[*axis]);
     offsets[*axis] = range.start;
     sizes[*axis] = range.size;
     strides[*axis] = range.step;
@@ -125,7 +129,8 @@ LogicalResult lowerSlice(Node &n) {
   return n.done(n.generate(sizes, x.element, [&](ArrayRef<Value> at) {
     SmallVector<Value> from;
     for (auto [i, index] : llvm::enumerate(at))
-      from.push_back(n.index(n.add(offsets[i], n.mul(Size(index), strides[i]))));
+      from.push_back(
+          n.index(n.add(offsets[i], n.mul(Size(index), strides[i]))));
     return n.at(x, from);
   }));
 }
@@ -150,7 +155,8 @@ LogicalResult lowerSplit(Node &n) {
   } else {
     int64_t outputs = n.intAttr("num_outputs", count);
     if (outputs != count)
-      return n.error("num_outputs must be the number of outputs, " + Twine(count));
+      return n.error("num_outputs must be the number of outputs, " +
+                     Twine(count));
     // The last part may be smaller.
     Size part = n.ceilDiv(extent, n.size(count));
     for (int64_t i = 0; i + 1 < count; ++i)
@@ -158,11 +164,13 @@ LogicalResult lowerSplit(Node &n) {
     parts.push_back(n.sub(extent, n.mul(part, n.size(count - 1))));
   }
   if (int64_t(parts.size()) != count)
-    return n.error("split must have an entry for each of the " + Twine(count) + " outputs");
+    return n.error("split must have an entry for each of the " + Twine(count) +
+                   " outputs");
   Size sum = n.size(0);
   for (Size part : parts) {
     if (!n.isNonNegative(part))
-      n.require(n.compare(P::sge, part, n.size(0)), "parts must not be negative");
+      n.require(n.compare(P::sge, part, n.size(0)),
+                "parts must not be negative");
     sum = n.add(sum, part);
   }
   if (n.has(1) || given)
@@ -187,7 +195,8 @@ Value sourceIndex(Node &n, StringRef mode, Value at, Size before, Size extent) {
   if (mode == "edge")
     return n.index(n.max(n.min(i, last), n.size(0)));
   auto modulo = [&](Size x, Size by) {
-    Size rest = getAsOpFoldResult(n.op<arith::RemSIOp>(n.index(x), n.index(by)));
+    Size rest =
+        getAsOpFoldResult(n.op<arith::RemSIOp>(n.index(x), n.index(by)));
     return n.select(n.compare(P::slt, rest, n.size(0)), n.add(rest, by), rest);
   };
   if (mode == "wrap")
@@ -226,14 +235,16 @@ LogicalResult lowerPad(Node &n) {
   for (int64_t dim = 0; dim < x.rank(); ++dim) {
     Size padded = n.add(n.add(x.sizes[dim], before[dim]), after[dim]);
     if (!n.isNonNegative(padded))
-      n.require(n.compare(P::sge, padded, n.size(0)), "pads must not remove more than there is");
+      n.require(n.compare(P::sge, padded, n.size(0)),
+                "pads must not remove more than there is");
     sizes.push_back(padded);
   }
   if (n.failed())
     return failure();
   if (mode != "constant") {
     if (mode != "edge" && mode != "reflect" && mode != "wrap")
-      return n.error("mode must be constant, edge, reflect or wrap, but got '" + mode + "'");
+      return n.error("mode must be constant, edge, reflect or wrap, but got '" +
+                     mode + "'");
     for (int64_t dim = 0; dim < x.rank(); ++dim) {
       bool isPadded = !isConstant(before[dim], 0) || !isConstant(after[dim], 0);
       if (isPadded)
@@ -244,14 +255,16 @@ LogicalResult lowerPad(Node &n) {
     return n.done(n.generate(sizes, x.element, [&](ArrayRef<Value> at) {
       SmallVector<Value> from;
       for (auto [dim, index] : llvm::enumerate(at))
-        from.push_back(isConstant(before[dim], 0) && isConstant(after[dim], 0)
-                           ? index
-                           : sourceIndex(n, mode, index, before[dim], x.sizes[dim]));
+        from.push_back(
+            isConstant(before[dim], 0) && isConstant(after[dim], 0)
+                ? index
+                : sourceIndex(n, mode, index, before[dim], x.sizes[dim]));
       return n.at(x, from);
     }));
   }
-  Value filler = n.has(2) ? n.single(n.in(2), "constant_value")
-                          : n.number(storageType(x.element), n.floatAttr("value", 0));
+  Value filler =
+      n.has(2) ? n.single(n.in(2), "constant_value")
+               : n.number(storageType(x.element), n.floatAttr("value", 0));
   Value frame = n.filled(sizes, filler);
   // Negative pads cut; what is left goes into the frame.
   Size zero = n.size(0);
@@ -260,11 +273,13 @@ LogicalResult lowerPad(Node &n) {
     Size cutBefore = n.max(n.sub(zero, before[dim]), zero);
     Size cutAfter = n.max(n.sub(zero, after[dim]), zero);
     from.push_back(cutBefore);
-    part.push_back(n.max(n.sub(n.sub(x.sizes[dim], cutBefore), cutAfter), zero));
+    part.push_back(
+        n.max(n.sub(n.sub(x.sizes[dim], cutBefore), cutAfter), zero));
     to.push_back(n.max(before[dim], zero));
   }
   Tensor inner = same(part, x.sizes) ? x : n.slice(x, from, part);
-  return n.done(n.make(n.insert(n.value(inner), frame, to, part), x.element, sizes));
+  return n.done(
+      n.make(n.insert(n.value(inner), frame, to, part), x.element, sizes));
 }
 
 LogicalResult lowerTile(Node &n) {
@@ -277,7 +292,8 @@ LogicalResult lowerTile(Node &n) {
   Sizes sizes;
   for (auto [extent, times] : llvm::zip(x.sizes, *repeats)) {
     if (!n.isNonNegative(times))
-      n.require(n.compare(P::sge, times, n.size(0)), "repeats must not be negative");
+      n.require(n.compare(P::sge, times, n.size(0)),
+                "repeats must not be negative");
     sizes.push_back(n.mul(extent, times));
   }
   if (n.failed())

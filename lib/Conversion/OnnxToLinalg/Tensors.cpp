@@ -36,8 +36,8 @@ Value Emitter::value(Tensor &tensor) {
       attributes.push_back(b.getIntegerAttr(
           type.getElementType(),
           APInt(type.getElementTypeBitWidth(), uint64_t(element), true, true)));
-    tensor.value = arith::ConstantOp::create(
-        b, DenseElementsAttr::get(type, attributes));
+    tensor.value =
+        arith::ConstantOp::create(b, DenseElementsAttr::get(type, attributes));
   } else {
     SmallVector<Value> elements;
     for (Size element : *tensor.ints)
@@ -91,9 +91,9 @@ Tensor Emitter::scalar(Type element, double value) {
   if (isa<FloatType>(element))
     attribute = b.getFloatAttr(type.getElementType(), value);
   else
-    attribute = b.getIntegerAttr(
-        type.getElementType(),
-        APInt(type.getElementTypeBitWidth(), uint64_t(int64_t(value)), true, true));
+    attribute = b.getIntegerAttr(type.getElementType(),
+                                 APInt(type.getElementTypeBitWidth(),
+                                       uint64_t(int64_t(value)), true, true));
   Tensor result = fromConstant(DenseElementsAttr::get(type, attribute));
   result.element = element;
   return result;
@@ -127,8 +127,8 @@ Value Emitter::single(Tensor &tensor, StringRef what) {
 }
 
 SmallVector<Value>
-Emitter::generic(ValueRange inputs, ValueRange outputs, ArrayRef<AffineMap> maps,
-                 ArrayRef<IteratorType> iterators,
+Emitter::generic(ValueRange inputs, ValueRange outputs,
+                 ArrayRef<AffineMap> maps, ArrayRef<IteratorType> iterators,
                  function_ref<SmallVector<Value>(ValueRange)> body) {
   auto generic = linalg::GenericOp::create(
       b, outputs.getTypes(), inputs, outputs, maps, iterators,
@@ -201,8 +201,8 @@ std::optional<Tensor> Emitter::mapInts(MutableArrayRef<Tensor> inputs,
   for (size_t i = 0; i < count; ++i) {
     SmallVector<Value> arguments;
     for (Tensor &input : inputs)
-      arguments.push_back(
-          toElement((*input.ints)[input.ints->size() == 1 ? 0 : i], input.element));
+      arguments.push_back(toElement(
+          (*input.ints)[input.ints->size() == 1 ? 0 : i], input.element));
     result.push_back(fromElement(body(arguments), element));
   }
   return makeInts(std::move(result), element, isScalar);
@@ -212,12 +212,13 @@ Tensor Emitter::map(MutableArrayRef<Tensor> inputs, Type element, Body body) {
   return mapTyped(inputs, element, body, /*compute=*/false);
 }
 
-Tensor Emitter::compute(MutableArrayRef<Tensor> inputs, Type element, Body body) {
+Tensor Emitter::compute(MutableArrayRef<Tensor> inputs, Type element,
+                        Body body) {
   return mapTyped(inputs, element, body, /*compute=*/true);
 }
 
-Tensor Emitter::mapTyped(MutableArrayRef<Tensor> inputs, Type element, Body body,
-                         bool compute) {
+Tensor Emitter::mapTyped(MutableArrayRef<Tensor> inputs, Type element,
+                         Body body, bool compute) {
   if (auto ints = mapInts(inputs, element, body))
     return *ints;
   SmallVector<Sizes> shapes;
@@ -226,8 +227,8 @@ Tensor Emitter::mapTyped(MutableArrayRef<Tensor> inputs, Type element, Body body
   return mapOnto(broadcast(shapes), inputs, element, body, compute);
 }
 
-Tensor Emitter::mapOnto(Sizes sizes, MutableArrayRef<Tensor> inputs, Type element,
-                        Body body, bool compute) {
+Tensor Emitter::mapOnto(Sizes sizes, MutableArrayRef<Tensor> inputs,
+                        Type element, Body body, bool compute) {
   int64_t rank = sizes.size();
   MLIRContext *context = b.getContext();
   SmallVector<Value> operands;
@@ -251,8 +252,7 @@ Tensor Emitter::mapOnto(Sizes sizes, MutableArrayRef<Tensor> inputs, Type elemen
       }
       exprs.push_back(getAffineConstantExpr(0, context));
       Value isOne = compare(arith::CmpIPredicate::eq, extent, size(1));
-      access.factor.push_back(
-          index(select(isOne, size(0), size(1))));
+      access.factor.push_back(index(select(isOne, size(0), size(1))));
       atRunTime |= !isConstant(extent, 1);
     }
     if (input.splat) {
@@ -299,14 +299,15 @@ Tensor Emitter::generate(Sizes sizes, Type element, Body body) {
   int64_t rank = sizes.size();
   Value init = empty(sizes, element);
   SmallVector<IteratorType> iterators(rank, IteratorType::parallel);
-  SmallVector<Value> results = generic(
-      {}, ValueRange{init}, AffineMap::getMultiDimIdentityMap(rank, b.getContext()),
-      iterators, [&](ValueRange) -> SmallVector<Value> {
-        SmallVector<Value> indices;
-        for (int64_t dim = 0; dim < rank; ++dim)
-          indices.push_back(linalg::IndexOp::create(b, dim));
-        return {body(indices)};
-      });
+  SmallVector<Value> results =
+      generic({}, ValueRange{init},
+              AffineMap::getMultiDimIdentityMap(rank, b.getContext()),
+              iterators, [&](ValueRange) -> SmallVector<Value> {
+                SmallVector<Value> indices;
+                for (int64_t dim = 0; dim < rank; ++dim)
+                  indices.push_back(linalg::IndexOp::create(b, dim));
+                return {body(indices)};
+              });
   return make(results[0], element, std::move(sizes));
 }
 
@@ -351,9 +352,9 @@ Tensor Emitter::broadcastTo(Tensor &x, Sizes sizes) {
   if (same(x.sizes, sizes))
     return x;
   Tensor inputs[] = {x};
-  Tensor result =
-      mapOnto(std::move(sizes), inputs, x.element,
-              [](ArrayRef<Value> arguments) { return arguments[0]; }, false);
+  Tensor result = mapOnto(
+      std::move(sizes), inputs, x.element,
+      [](ArrayRef<Value> arguments) { return arguments[0]; }, false);
   result.splat = x.splat;
   return result;
 }
@@ -365,8 +366,8 @@ Tensor Emitter::transpose(Tensor &x, ArrayRef<int64_t> permutation) {
   for (int64_t dim : permutation)
     sizes.push_back(x.sizes[dim]);
   Value init = empty(sizes, x.element);
-  Value result = linalg::TransposeOp::create(b, value(x), init, permutation)
-                     ->getResult(0);
+  Value result =
+      linalg::TransposeOp::create(b, value(x), init, permutation)->getResult(0);
   Tensor transposed = make(result, x.element, std::move(sizes));
   transposed.splat = x.splat;
   return transposed;
@@ -400,7 +401,8 @@ Value Emitter::insert(Value source, Value into, Sizes offsets, Sizes sizes,
     strides.assign(offsets.size(), size(1));
   if (llvm::any_of(sizes, [](Size extent) { return isConstant(extent, 0); }))
     return into;
-  return tensor::InsertSliceOp::create(b, source, into, offsets, sizes, strides);
+  return tensor::InsertSliceOp::create(b, source, into, offsets, sizes,
+                                       strides);
 }
 
 Tensor Emitter::cast(Tensor &x, Type element) {
@@ -446,11 +448,11 @@ Tensor Emitter::reshape(Tensor &x, Sizes sizes) {
   if (from == 0 && to == 0)
     return x;
   if (from == 0)
-    return finish(op<tensor::ExpandShapeOp>(
-        allOnes(to), value(x), ArrayRef<ReassociationIndices>{}));
+    return finish(op<tensor::ExpandShapeOp>(allOnes(to), value(x),
+                                            ArrayRef<ReassociationIndices>{}));
   if (to == 0)
-    return finish(op<tensor::CollapseShapeOp>(castTo(value(x), allOnes(from)),
-                                              ArrayRef<ReassociationIndices>{}));
+    return finish(op<tensor::CollapseShapeOp>(
+        castTo(value(x), allOnes(from)), ArrayRef<ReassociationIndices>{}));
   // Dimensions that agree at both ends stay as they are; the others between
   // them, at least one on each side, are merged and split again.
   int64_t before = 0, after = 0, most = std::min(from, to) - 1;
@@ -459,8 +461,10 @@ Tensor Emitter::reshape(Tensor &x, Sizes sizes) {
   while (before + after < most &&
          same(x.sizes[from - 1 - after], sizes[to - 1 - after]))
     ++after;
-  ArrayRef<Size> source = ArrayRef<Size>(x.sizes).slice(before, from - before - after);
-  ArrayRef<Size> target = ArrayRef<Size>(sizes).slice(before, to - before - after);
+  ArrayRef<Size> source =
+      ArrayRef<Size>(x.sizes).slice(before, from - before - after);
+  ArrayRef<Size> target =
+      ArrayRef<Size>(sizes).slice(before, to - before - after);
   auto isUnknown = [](Size part) { return !constant(part); };
   if (target.size() > 1 && llvm::count_if(target, isUnknown) > 1) {
     // memref's expansion of strides takes one unknown size per group only.
@@ -468,12 +472,13 @@ Tensor Emitter::reshape(Tensor &x, Sizes sizes) {
     for (Size part : sizes)
       shape.push_back(index(part));
     Value list = tensor::FromElementsOp::create(b, shape);
-    return finish(tensor::ReshapeOp::create(b, typeOf(sizes, x.element),
-                                            value(x), list));
+    return finish(
+        tensor::ReshapeOp::create(b, typeOf(sizes, x.element), value(x), list));
   }
   Value merged = value(x);
   if (source.size() > 1)
-    merged = op<tensor::CollapseShapeOp>(merged, groups(before, source.size(), after));
+    merged = op<tensor::CollapseShapeOp>(merged,
+                                         groups(before, source.size(), after));
   if (target.size() == 1)
     return finish(merged);
   // The middle must be of unknown size exactly if a part of it is.
@@ -487,9 +492,11 @@ Tensor Emitter::reshape(Tensor &x, Sizes sizes) {
   }
   shape[before] = known;
   RankedTensorType result = typeOf(sizes, x.element);
-  for (auto range : {std::pair(int64_t(0), before), std::pair(before + 1, before + 1 + after)})
+  for (auto range : {std::pair(int64_t(0), before),
+                     std::pair(before + 1, before + 1 + after)})
     for (int64_t dim = range.first; dim < range.second; ++dim)
-      shape[dim] = result.getDimSize(dim <= before ? dim : dim + target.size() - 1);
+      shape[dim] =
+          result.getDimSize(dim <= before ? dim : dim + target.size() - 1);
   merged = castTo(merged, RankedTensorType::get(shape, type.getElementType()));
   return finish(tensor::ExpandShapeOp::create(
       b, result, merged, groups(before, target.size(), after), sizes));
