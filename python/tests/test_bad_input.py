@@ -250,8 +250,6 @@ def extra_input(model):
 GRAPHS = {
     "op without a lowering: Det": (inserted("Det"), ""),
     "op without a lowering: NonZero": (inserted("NonZero"), ""),
-    "softmax over positions": (inserted("Softmax", axis=1), ""),
-    "cumulative sum over positions": (inserted("LpNormalization", axis=1), ""),
     "strings as weights": (weight_type(TensorProto.STRING), ""),
     "weights of no type": (weight_type(0), ""),
     "weights of an unknown type": (weight_type(99), ""),
@@ -273,6 +271,22 @@ def test_graph(work, case):
     change, said = case
     change(work)
     check_refused(work, "ee-opt", ["model.onnx", *OUT], said)
+
+
+# Well-formed, but what one row computes depends on the others: a function, not a decoder.
+OVER_POSITIONS = {
+    "softmax": (inserted("Softmax", axis=1), "the_odd_one"),
+    "norm": (inserted("LpNormalization", axis=1), "the_odd_one"),
+}
+
+
+@cases(OVER_POSITIONS)
+def test_no_decoder(work, case):
+    change, said = case
+    change(work)
+    check_refused(work, "ee-opt", ["model.onnx", *OUT, "--kind=decoder"], said)
+    done = run_tool("ee-opt", "model.onnx", *OUT, cwd=work, timeout=60)
+    assert done.returncode == 0 and b"the_odd_one" in done.stderr and b"ee-run run" in done.stderr, done.stderr
 
 
 # --- external data -----------------------------------------------------------------------------------------------
