@@ -8,8 +8,10 @@
 // CHECK-SAME: %[[A:.*]]: tensor<?x4xf32> {ee.dims = ["n", ""], ee.name = "a"}, %[[B:.*]]: tensor<?x4xf32> {{.*}}, %[[C:.*]]: tensor<?x1xf32>
 // CHECK: cf.assert %{{.*}}, "node 'sum': dimension 0 of the operands must agree or be 1"
 // CHECK: arith.select
-// CHECK: linalg.generic {{.*}} ins(%[[A]] : tensor<?x4xf32>)
+// CHECK: linalg.generic
+// CHECK: tensor.extract %[[A]]
 // CHECK: tensor.extract %[[B]]
+// CHECK: linalg.generic {{.*}} ins(%[[A]], %[[C]] :
 func.func @main(%a: tensor<?x4xf32> {onnx.name = "a", onnx.dims = ["n", ""]}, %b: tensor<?x4xf32> {onnx.name = "b", onnx.dims = ["m", ""]}, %c: tensor<?x1xf32> {onnx.name = "c", onnx.dims = ["n", ""]}) -> (tensor<?x4xf32> {onnx.name = "y"}, tensor<?x4xf32> {onnx.name = "z"}) {
   %y = onnx.node "Add" version 23 (%a, %b) {onnx.names = ["sum"]} : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
   %z = onnx.node "Mul" version 23 (%a, %c) : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
