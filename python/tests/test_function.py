@@ -342,3 +342,46 @@ def test_text_outputs(tmp_path):
         assert word in (tmp_path / "out.txt").read_text()
     ok("ee-opt", tmp_path / "f.mlir", "-o", tmp_path / "f.ee", "--quiet", f"--save-temps={tmp_path}/temps")
     assert {"model.mlir", "kernel.mlir", "avx512.ll", "x86-64-v3.ll"} <= {p.name for p in (tmp_path / "temps").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    """A graph that is no decoder: an MLP, one of whose operators ONNX defines by a body."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder = tmp_path_factory.mktemp("graph")
+    rng = np.random.default_rng(9)
+    w, b = rng.normal(size=(8, 5)).astype(np.float32), rng.normal(size=5).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["m"], name="fc"), helper.make_node("Add", ["m", "b"], ["a"]),
+             helper.make_node("HardSwish", ["a"], ["h"], name="act"), helper.make_node("Softmax", ["h"], ["y"], axis=-1)]
+    made = helper.make_graph(nodes, "mlp", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8])],
+                             [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])], [numpy_helper.from_array(w, "w"), numpy_helper.from_array(b, "b")])
+    onnx.save(helper.make_model(made, ir_version=10, opset_imports=[helper.make_opsetid("", 22)]), folder / "m.onnx")
+
+    def reference(x):
+        a = x.astype(np.float64) @ w + b
+        h = a * np.clip(a / 6 + 0.5, 0, 1)
+        e = np.exp(h - h.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    return folder, reference
+
+
+def test_graph_that_is_no_decoder(graph):
+    """Compiled all the same, with one remark line that says why and what runs it."""
+    folder, reference = graph
+    for flags, remarks in [([], 1), (["--kind=function"], 0)]:
+        done = run_tool("ee-opt", folder / "m.onnx", "-o", folder / "m.ee", "--quiet", *flags)
+        err = done.stderr.decode()
+        assert done.returncode == 0 and err.count("\n") == remarks, err
+        assert not remarks or all(word in err for word in ("not a decoder", "input_ids", "ee-run run"))
+        for n in (1, 7):
+            x = np.random.default_rng(n).normal(size=(n, 8)).astype(np.float32)
+            np.testing.assert_allclose(run_artifact(folder / "m.ee", {"x": x}, ["y"])["y"], reference(x), rtol=2e-6)
+
+
+@pytest.mark.parametrize("flags, word", [(["--kind=decoder"], "input_ids"), (["--weights=q4"], "--weights is for decoders"), (["--exit-lowering=masked"], "--exit-lowering is for decoders"),
+                                         (["--kind=function", "--eos=3"], "--eos")])
+def test_graph_refused(flags, word, graph, tmp_path):
+    refused(tmp_path, "ee-opt", [graph[0] / "m.onnx", "-o", tmp_path / "m.ee", "--quiet", *flags], word)

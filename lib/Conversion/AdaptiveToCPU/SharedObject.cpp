@@ -45,6 +45,11 @@ FailureOr<std::string> adaptive::cpu::linkSharedObject(ModuleOp module,
       "-z",     "defs",    "-o",         out.c_str(),     in.c_str()};
   lld::Result result = lld::lldMain(arguments, messages, messages,
                                     {{lld::Gnu, &lld::elf::link}});
+  // Code that needs a library is a fault of a lowering; the symbol says which.
+  if (size_t at = log.find("undefined symbol: "); at != std::string::npos)
+    return module.emitError("the compiled code calls '")
+           << llvm::StringRef(log).substr(at + 18).split('\n').first.trim()
+           << "', but artifacts link no library";
   if (result.retCode != 0)
     return module.emitError("linking failed: ") << log;
   auto bytes = llvm::MemoryBuffer::getFile(output, /*IsText=*/false,
