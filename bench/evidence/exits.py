@@ -87,7 +87,7 @@ def page(result) -> str:
     groups = {}
     for row in result["grouped_against_masked"]:
         groups.setdefault((row["model"], row["weights"], row["exits"]), []).append(row)
-    grouped = table(["model", "weights", "exits", "batch widths", "prompts", "tokens each", "mean depth", "prompts that differ"],
+    grouped = table(["model", "weights", "exits", "batch widths", "prompts", "tokens", "mean depth", "prompts that differ"],
                     [[*key, f"{min(r['batch'] for r in rows)} to {max(r['batch'] for r in rows)} ({len(rows)})", max(r["prompts"] for r in rows), max(r["tokens"] for r in rows),
                       f"{rows[-1]['mean_depth']:.2f}", sum(r["different"] for r in rows)] for key, rows in groups.items()])  # fmt: skip
     oracle = table(["model", "decisions", "rows", "max error of logits", "within 1e-3 of a threshold", "other depths that differ"],
