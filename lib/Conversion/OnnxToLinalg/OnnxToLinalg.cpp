@@ -60,6 +60,19 @@ std::string nodeText(NodeOp node) {
                       : "node '" + name + "'";
 }
 
+/// True if the value may be a part of a larger buffer whose strides are known
+/// at run time only.
+bool mayBeStrided(Value value) {
+  if (cast<RankedTensorType>(value.getType()).hasStaticShape())
+    return false;
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return false;
+  if (isa<tensor::CastOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+    return mayBeStrided(op->getOperand(0));
+  return isa<tensor::ExtractSliceOp, scf::IfOp>(op);
+}
+
 class FunctionLowerer final : public Lowerer {
 public:
   FunctionLowerer(func::FuncOp carrier, SymbolTable &symbols)
@@ -227,7 +240,16 @@ private:
                << "' is not a tensor that is computed";
       }
       b.setLoc(carrier.getLoc());
-      values.push_back(Emitter(b, "").value(tensor));
+      Emitter emitter(b, "");
+      emitter.value(tensor);
+      // Bufferization takes unknown strides for dense ones where a result must
+      // be dense; a copy by index is dense and is not folded away.
+      if (mayBeStrided(tensor.value))
+        tensor = emitter.generate(tensor.sizes, tensor.element,
+                                  [&](ArrayRef<Value> at) {
+                                    return emitter.at(tensor, at);
+                                  });
+      values.push_back(tensor.value);
     }
     func::ReturnOp::create(b, values);
     function.setFunctionType(b.getFunctionType(function.getArgumentTypes(),

@@ -47,7 +47,13 @@ inline mlir::Value minimum(Emitter &e, mlir::Value x, mlir::Value y,
 }
 inline mlir::Value select(Emitter &e, mlir::Value condition, mlir::Value x,
                           mlir::Value y) {
-  return e.op<mlir::arith::SelectOp>(condition, x, y);
+  mlir::Type type = x.getType();
+  if (!type.isBF16())
+    return e.op<mlir::arith::SelectOp>(condition, x, y);
+  // LLVM makes library calls of selects between vectors of bf16.
+  mlir::Value wide = e.op<mlir::arith::SelectOp>(
+      condition, e.toCompute(x, type), e.toCompute(y, type));
+  return e.fromCompute(wide, type);
 }
 /// A constant of the type of `like`.
 inline mlir::Value like(Emitter &e, mlir::Value x, double value) {
