@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -42,6 +43,18 @@ def agree(path, folder, feeds_list):
             if want.size:
                 off = np.abs(got.astype(np.float64) - want.astype(np.float64)).max()
                 assert off <= LIMIT * np.abs(want).max(), (name, off)
+
+
+def test_strided_result(tmp_path):
+    """A result that is a part of a larger buffer, of sizes that nobody knows before the run."""
+    text = """<ir_version: 10, opset_import: ["": 23]>
+    agraph (float[r, c] x, int64[1] n) => (float[r, k] y) <int64[1] zero = {0}, int64[1] one = {1}> {
+        t = Mul(x, x)
+        y = Slice(t, zero, n, one)
+    }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "m.onnx")
+    feeds = [{"x": np.arange(r * 7, dtype=np.float32).reshape(r, 7), "n": np.array([n])} for r, n in ((3, 2), (1, 7), (4, -3))]
+    agree(tmp_path / "m.onnx", tmp_path, feeds)
 
 
 def export(model, args, path, names, outputs, dims, dynamo):

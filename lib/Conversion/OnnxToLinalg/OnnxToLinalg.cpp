@@ -245,10 +245,9 @@ private:
       // Bufferization takes unknown strides for dense ones where a result must
       // be dense; a copy by index is dense and is not folded away.
       if (mayBeStrided(tensor.value))
-        tensor = emitter.generate(tensor.sizes, tensor.element,
-                                  [&](ArrayRef<Value> at) {
-                                    return emitter.at(tensor, at);
-                                  });
+        tensor = emitter.generate(
+            tensor.sizes, tensor.element,
+            [&](ArrayRef<Value> at) { return emitter.at(tensor, at); });
       values.push_back(tensor.value);
     }
     func::ReturnOp::create(b, values);
