@@ -22,7 +22,7 @@ PINNED = Path(__file__).with_name("onnx_nodes_refused.txt")
 
 def pinned() -> dict[str, set[str]]:
     """Section -> names of cases. `constant`: accepted when lists of integers are constants; `run`: refused at run
-    time; `refused`: refused by ee-opt."""
+    time; `backend`: refused after lowering; `refused`: refused by onnx-to-linalg."""
     sections, current = {}, None
     for line in PINNED.read_text().splitlines():
         if line.startswith("["):
@@ -100,8 +100,25 @@ def run_all(chosen, folder, size=60) -> list[str]:
 
 def accepted(plain):
     pins = pinned()
-    left = pins["refused"] | pins["run"]
+    left = pins["refused"] | pins["run"] | pins["backend"]
     return [with_constants(c) if c.name in pins["constant"] else c for c in plain if c.name not in left]
+
+
+def test_later_refusals(tmp_path):
+    """Those of the backend, and those of the run: one line each."""
+    pins = pinned()
+    for name in sorted(pins["backend"] | pins["run"]):
+        case = cases()[name]
+        onnx.save(case.model, tmp_path / "m.onnx")
+        done = run_tool("ee-opt", tmp_path / "m.onnx", "-o", tmp_path / f"{name}.ee", "--quiet", "--kind=function", "--cpu-levels=x86-64-v3")
+        assert (done.returncode == 1) == (name in pins["backend"]), (name, done.stderr)
+        if name in pins["run"]:
+            flags = []
+            for i, (value_name, value) in enumerate(case.inputs.items()):
+                np.save(tmp_path / f"i{i}.npy", in_npy(value))
+                flags += ["--input", f"{value_name}=@{tmp_path}/i{i}.npy"]
+            done = run_tool("ee-run", "run", tmp_path / f"{name}.ee", *flags)
+        assert done.returncode == 1 and len(done.stderr.decode().splitlines()) == 1, (name, done.stderr)
 
 
 def sample(plain, every, first=0):
