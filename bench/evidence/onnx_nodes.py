@@ -12,7 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from _common import ROOT, parser, show
+from _common import ROOT, parser, show, table
+
+
+def page(result) -> str:
+    return table(["form", "cases", "accepted and run", "wrong"], [[form, *row.values()] for form, row in result["forms"].items()])
 
 
 def main(argv):
@@ -32,12 +36,14 @@ def main(argv):
         for form, cases in {"as they are": chosen, "unknown sizes": [with_unknown_sizes(c) for c in chosen]}.items():
             said = nodes.lower(cases, work / f"lower {form}".replace(" ", "-"))
             taken = [c for c in cases if not said[c.name]]
-            bad = nodes.run_all(taken, work / form.replace(" ", "-"), options.size)
+            folder = work / form.replace(" ", "-")
+            folder.mkdir()
+            bad = nodes.run_all(taken, folder, options.size)
             rows[form] = {"cases": len(plain), "accepted": len(taken), "wrong": len(bad)}
             wrong += [f"{form}: {w}" for w in bad]
         said = nodes.lower(plain, work / "refusals")
         for text in filter(None, said.values()):
-            kind = re.sub(r"'[^']*'", "X", text)
+            kind = re.sub(r"'[^']*'", "X", text.replace(f"{work}/", ""))
             refused[kind] = refused.get(kind, 0) + 1
     finally:
         shutil.rmtree(work, ignore_errors=True)
