@@ -4,13 +4,13 @@
 
 #include "AdaptiveDialect/Artifact/Writer.h"
 #include "AdaptiveDialect/Conversion/CPU/Function.h"
+#include "Manifest.h"
 #include "OutputFolder.h"
 #include "PlainWeights.h"
 
 #include "ee/function_abi.h"
 
 #include "mlir/IR/SymbolTable.h"
-#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 
 using namespace mlir;
@@ -60,40 +60,20 @@ static Array weightsOf(ModuleOp module, const cpu::FunctionSignature &signature,
   return weights;
 }
 
-static std::string manifestText(ModuleOp module,
-                                const cpu::FunctionSignature &signature,
-                                const ArtifactContents &contents,
-                                const llvm::StringMap<PlacedWeight> &places,
-                                ArrayRef<WrittenFile> files) {
-  Array fileList, code;
-  for (const WrittenFile &file : files) {
-    fileList.push_back(Object{{"path", file.path},
-                              {"bytes", int64_t(file.bytes)},
-                              {"sha256", file.sha256}});
-    for (auto &[level, object] : contents.code)
-      if (file.path == ("cpu/" + cpu::levelName(level) + ".so").str())
-        code.push_back(Object{{"level", cpu::levelName(level)},
-                              {"file", file.path},
-                              {"sha256", file.sha256},
-                              {"profile", cpu::functionProfileName(level)}});
-  }
-  Object manifest{
-      {"format", "ee-artifact"},
-      {"format_version", 1},
-      {"function_abi", EE_FUNCTION_ABI},
-      {"producer", "ee-opt 0.1.0"},
-      {"kind", "function"},
-      {"function", Object{{"name", contents.name},
-                          {"symbol", "ee_function_main"},
-                          {"inputs", tensorsOf(signature.inputs)},
-                          {"outputs", tensorsOf(signature.outputs)}}},
-      {"weights", weightsOf(module, signature, places)},
-      {"cpu", std::move(code)},
-      {"files", std::move(fileList)}};
-  std::string text;
-  llvm::raw_string_ostream(text)
-      << llvm::formatv("{0:2}", llvm::json::Value(std::move(manifest))) << '\n';
-  return text;
+static std::string textOf(ModuleOp module,
+                          const cpu::FunctionSignature &signature,
+                          const ArtifactContents &contents,
+                          const llvm::StringMap<PlacedWeight> &places,
+                          ArrayRef<WrittenFile> files) {
+  Object manifest =
+      manifestBase("function", contents, files, cpu::functionProfileName);
+  manifest["function_abi"] = EE_FUNCTION_ABI;
+  manifest["function"] = Object{{"name", contents.name},
+                                {"symbol", "ee_function_main"},
+                                {"inputs", tensorsOf(signature.inputs)},
+                                {"outputs", tensorsOf(signature.outputs)}};
+  manifest["weights"] = weightsOf(module, signature, places);
+  return manifestText(std::move(manifest));
 }
 
 static ee::Expected<void> write(ModuleOp module, WeightStore &store,
@@ -113,15 +93,13 @@ static ee::Expected<void> write(ModuleOp module, WeightStore &store,
     files.push_back(*file);
   }
   for (auto &[level, object] : contents.code) {
-    auto file =
-        folder->write(("cpu/" + cpu::levelName(level) + ".so").str(), object);
+    auto file = folder->write(codePath(level), object);
     if (!file)
       return file.takeFailure();
     files.push_back(*file);
   }
-  auto manifest =
-      folder->write("manifest.json",
-                    manifestText(module, signature, contents, places, files));
+  auto manifest = folder->write(
+      "manifest.json", textOf(module, signature, contents, places, files));
   if (!manifest)
     return manifest.takeFailure();
   return folder->commit();

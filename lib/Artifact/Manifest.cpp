@@ -195,6 +195,38 @@ static Array programOf(ModuleOp module) {
   return nodes;
 }
 
+std::string adaptive::codePath(cpu::Level level) {
+  return ("cpu/" + cpu::levelName(level) + ".so").str();
+}
+
+Object
+adaptive::manifestBase(StringRef kind, const ArtifactContents &contents,
+                       ArrayRef<WrittenFile> files,
+                       llvm::function_ref<std::string(cpu::Level)> profile) {
+  Array fileList, code;
+  for (const WrittenFile &file : files) {
+    fileList.push_back(Object{{"path", file.path},
+                              {"bytes", int64_t(file.bytes)},
+                              {"sha256", file.sha256}});
+    for (auto &[level, object] : contents.code)
+      if (file.path == codePath(level))
+        code.push_back(Object{{"level", cpu::levelName(level)},
+                              {"file", file.path},
+                              {"sha256", file.sha256},
+                              {"profile", profile(level)}});
+  }
+  return Object{{"format", "ee-artifact"},    {"format_version", 1},
+                {"producer", "ee-opt 0.1.0"}, {"kind", kind},
+                {"cpu", std::move(code)},     {"files", std::move(fileList)}};
+}
+
+std::string adaptive::manifestText(Object manifest) {
+  std::string text;
+  llvm::raw_string_ostream(text)
+      << llvm::formatv("{0:2}", llvm::json::Value(std::move(manifest))) << '\n';
+  return text;
+}
+
 std::string adaptive::manifestText(ModuleOp module, const cpu::CodePlan &plan,
                                    const ArtifactContents &contents,
                                    const llvm::StringMap<PlacedWeight> &places,
@@ -206,39 +238,19 @@ std::string adaptive::manifestText(ModuleOp module, const cpu::CodePlan &plan,
                              {"dtype", dtypeOf(column.element)},
                              {"width", column.width},
                              {"offset", column.offset}});
-  Array fileList, code;
-  for (const WrittenFile &file : files) {
-    fileList.push_back(Object{{"path", file.path},
-                              {"bytes", int64_t(file.bytes)},
-                              {"sha256", file.sha256}});
-    for (auto &[level, object] : contents.code)
-      if (file.path == ("cpu/" + cpu::levelName(level) + ".so").str())
-        code.push_back(Object{{"level", cpu::levelName(level)},
-                              {"file", file.path},
-                              {"sha256", file.sha256},
-                              {"profile", cpu::profileName(level)}});
-  }
-  Object manifest{{"format", "ee-artifact"},
-                  {"format_version", 1},
-                  {"stage_abi", EE_STAGE_ABI},
-                  {"producer", "ee-opt 0.1.0"},
-                  {"kind", "decoder"},
-                  {"model", modelOf(module, plan, contents)},
-                  {"formats", Object{{"linear", contents.linearFormat},
-                                     {"head", contents.headFormat}}},
-                  {"weights", weightsOf(plan, places, weightFile)},
-                  {"rows", Object{{"row_bytes", plan.rowBytes},
-                                  {"columns", std::move(columns)}}},
-                  {"kv", kvOf(module)},
-                  {"exits", exitsOf(module)},
-                  {"stages", stagesOf(module, plan)},
-                  {"program", programOf(module)},
-                  {"cpu", std::move(code)},
-                  {"files", std::move(fileList)}};
+  Object manifest = manifestBase("decoder", contents, files, cpu::profileName);
+  manifest["stage_abi"] = EE_STAGE_ABI;
+  manifest["model"] = modelOf(module, plan, contents);
+  manifest["formats"] =
+      Object{{"linear", contents.linearFormat}, {"head", contents.headFormat}};
+  manifest["weights"] = weightsOf(plan, places, weightFile);
+  manifest["rows"] =
+      Object{{"row_bytes", plan.rowBytes}, {"columns", std::move(columns)}};
+  manifest["kv"] = kvOf(module);
+  manifest["exits"] = exitsOf(module);
+  manifest["stages"] = stagesOf(module, plan);
+  manifest["program"] = programOf(module);
   if (!contents.tokenizer.empty())
     manifest["tokenizer"] = "tokenizer.json";
-  std::string text;
-  llvm::raw_string_ostream(text)
-      << llvm::formatv("{0:2}", llvm::json::Value(std::move(manifest))) << '\n';
-  return text;
+  return manifestText(std::move(manifest));
 }

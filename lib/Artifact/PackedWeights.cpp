@@ -169,26 +169,13 @@ ee::Expected<WrittenFile> adaptive::writePackedWeights(
       continue;
     order.push_back(&entry);
     uint64_t bytes = llvm::alignTo(entry.packing.bytes(), 64);
-    header[entry.symbol] = llvm::json::Object{
-        {"dtype", "U8"},
-        {"shape", llvm::json::Array{int64_t(bytes)}},
-        {"data_offsets",
-         llvm::json::Array{int64_t(offset), int64_t(offset + bytes)}}};
+    header[entry.symbol] =
+        tensorEntry("U8", llvm::json::Array{int64_t(bytes)}, offset, bytes);
     offset += bytes;
   }
-  std::string text;
-  llvm::raw_string_ostream(text) << llvm::json::Value(std::move(header));
-  // The data starts on a page.
-  text.resize(llvm::alignTo(text.size() + 8, 4096) - 8, ' ');
-  uint64_t length = text.size();
-  for (auto &place : places)
-    place.second.offset += 8 + length;
-
-  auto file = folder.open(name);
+  auto file = openSafetensors(folder, name, std::move(header), places);
   if (!file)
     return file.takeFailure();
-  file->write(StringRef(reinterpret_cast<const char *>(&length), 8));
-  file->write(text);
 
   size_t width =
       std::max(1u, llvm::hardware_concurrency().compute_thread_count());
@@ -215,9 +202,7 @@ ee::Expected<WrittenFile> adaptive::writePackedWeights(
     pending.erase(pending.begin());
     if (!packed)
       return packed.takeFailure();
-    file->write(StringRef((*packed)->data.get(), (*packed)->size));
-    file->write(std::string(
-        llvm::alignTo((*packed)->size, 64) - (*packed)->size, '\0'));
+    writeTensor(*file, StringRef((*packed)->data.get(), (*packed)->size));
     ++written;
     if (contents.progress)
       contents.progress("packing weights", written, order.size());

@@ -6,16 +6,9 @@
 #define ADAPTIVE_LIB_ARTIFACT_PACKEDWEIGHTS_H
 
 #include "AdaptiveDialect/Artifact/Writer.h"
-#include "OutputFolder.h"
-
-#include "llvm/ADT/StringMap.h"
+#include "Safetensors.h"
 
 namespace adaptive {
-
-/// Where a weight lies in the file.
-struct PlacedWeight {
-  uint64_t offset = 0, bytes = 0;
-};
 
 /// A rotary table, row by row.
 std::vector<float> computeTable(TableOp op);

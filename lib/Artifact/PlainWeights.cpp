@@ -106,13 +106,6 @@ ee::Expected<WrittenFile> adaptive::writePlainWeights(
   SymbolTable symbols(module);
   llvm::json::Object header;
   uint64_t offset = 0;
-  auto entry = [&](StringRef dtype, llvm::json::Array shape, uint64_t bytes) {
-    return llvm::json::Object{
-        {"dtype", dtype},
-        {"shape", std::move(shape)},
-        {"data_offsets",
-         llvm::json::Array{int64_t(offset), int64_t(offset + bytes)}}};
-  };
   for (const std::string &name : names) {
     RankedTensorType type = typeOf(symbols.lookup(name));
     if (cpu::dtypeName(type.getElementType()).empty())
@@ -123,29 +116,19 @@ ee::Expected<WrittenFile> adaptive::writePlainWeights(
     llvm::json::Array shape;
     for (int64_t extent : type.getShape())
       shape.push_back(extent);
-    header[name] =
-        entry(storedName(type.getElementType()), std::move(shape), bytes);
+    header[name] = tensorEntry(storedName(type.getElementType()),
+                               std::move(shape), offset, bytes);
     places[name] = {offset, bytes};
     offset += bytes;
     if (uint64_t padding = llvm::alignTo(offset, 64) - offset) {
-      header["ee.padding." + std::to_string(places.size())] =
-          entry("U8", llvm::json::Array{int64_t(padding)}, padding);
+      header["ee.padding." + std::to_string(places.size())] = tensorEntry(
+          "U8", llvm::json::Array{int64_t(padding)}, offset, padding);
       offset += padding;
     }
   }
-  std::string text;
-  llvm::raw_string_ostream(text) << llvm::json::Value(std::move(header));
-  // The data starts on a page.
-  text.resize(llvm::alignTo(text.size() + 8, 4096) - 8, ' ');
-  uint64_t length = text.size();
-  for (auto &place : places)
-    place.second.offset += 8 + length;
-
-  auto file = folder.open(fileName);
+  auto file = openSafetensors(folder, fileName, std::move(header), places);
   if (!file)
     return file.takeFailure();
-  file->write(StringRef(reinterpret_cast<const char *>(&length), 8));
-  file->write(text);
   for (auto [i, name] : llvm::enumerate(names)) {
     std::string buffer;
     auto data = dataOf(symbols.lookup(name), store, buffer);
@@ -155,9 +138,7 @@ ee::Expected<WrittenFile> adaptive::writePlainWeights(
       return ee::Failure{"weight " + ee::inQuotes(name) + " has " +
                          std::to_string(data->size()) + " bytes, its type " +
                          std::to_string(places[name].bytes)};
-    file->write(*data);
-    file->write(
-        std::string(llvm::alignTo(data->size(), 64) - data->size(), '\0'));
+    writeTensor(*file, *data);
     if (contents.progress)
       contents.progress("writing weights", i + 1, names.size());
   }

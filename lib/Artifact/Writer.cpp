@@ -50,9 +50,7 @@ static ee::Expected<void> write(ModuleOp module, const cpu::CodePlan &plan,
       !ok)
     return ok;
   for (auto &[level, object] : contents.code)
-    if (auto ok = keep(folder->write(
-            ("cpu/" + cpu::levelName(level) + ".so").str(), object));
-        !ok)
+    if (auto ok = keep(folder->write(codePath(level), object)); !ok)
       return ok;
   if (!contents.tokenizer.empty())
     if (auto ok = keep(folder->write("tokenizer.json", contents.tokenizer));

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from .ee_tools import cpu_levels, needs_tools, ok, run_tool
 from .function_form import bindings, compile_text, run_artifact, unary_module
@@ -142,6 +142,10 @@ def test_weights(weights):
     np.testing.assert_array_equal(got["small"], [0.25, 3.0])
     manifest = json.loads((artifact / "manifest.json").read_text())
     assert [w["name"] for w in manifest["weights"]] == ["w", "table", "bytes", "flags", "small"]
+    # The file is safetensors for everybody, with the dtypes of the manifest.
+    stored = load_file(artifact / "weights/generic.safetensors")
+    for weight, dtype in zip(manifest["weights"], ("float32", "int64", "uint8", "bool", "float64")):
+        assert stored[weight["name"]].dtype == dtype and list(stored[weight["name"]].shape) == weight["shape"]
     ok("ee-run", "inspect", "--verify", artifact)
     assert 'i64 []' in ok("ee-run", "inspect", artifact)
 

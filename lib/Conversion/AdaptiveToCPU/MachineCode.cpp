@@ -6,6 +6,7 @@
 #include "MemoryFunctions.h"
 #include "SharedObject.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/LLVMContext.h"
@@ -19,6 +20,21 @@
 using namespace mlir;
 using namespace adaptive;
 using namespace adaptive::cpu;
+
+void cpu::emitLoaderConstants(ModuleOp module, llvm::StringRef abiName,
+                              int32_t abi, std::string profile) {
+  OpBuilder builder(module.getBodyRegion());
+  builder.setInsertionPointToEnd(module.getBody());
+  Location loc = module.getLoc();
+  LLVM::GlobalOp::create(builder, loc, builder.getI32Type(),
+                         /*isConstant=*/true, LLVM::Linkage::External, abiName,
+                         builder.getI32IntegerAttr(abi));
+  profile.push_back('\0');
+  auto type = LLVM::LLVMArrayType::get(builder.getI8Type(), profile.size());
+  LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true,
+                         LLVM::Linkage::External, "ee_profile",
+                         builder.getStringAttr(profile));
+}
 
 static const char *targetCPU(Level level) {
   return level == Level::AVX512 ? "x86-64-v4" : "x86-64-v3";

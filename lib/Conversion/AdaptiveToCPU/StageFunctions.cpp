@@ -5,6 +5,8 @@
 
 #include "StageEmitter.h"
 
+#include "AdaptiveDialect/Conversion/CPU/MachineCode.h"
+
 #include "ee/abi.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
@@ -60,19 +62,6 @@ public:
       });
     }
     LLVM::ReturnOp::create(builder, loc, ValueRange());
-  }
-
-  void emitConstants(Level level) {
-    auto i32 = builder.getI32Type();
-    LLVM::GlobalOp::create(builder, loc, i32, /*isConstant=*/true,
-                           LLVM::Linkage::External, "ee_stage_abi",
-                           builder.getI32IntegerAttr(EE_STAGE_ABI));
-    std::string profile = profileName(level);
-    profile.push_back('\0');
-    auto type = LLVM::LLVMArrayType::get(builder.getI8Type(), profile.size());
-    LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true,
-                           LLVM::Linkage::External, "ee_profile",
-                           builder.getStringAttr(profile));
   }
 
 private:
@@ -169,5 +158,6 @@ void cpu::emitStageFunctions(ArrayRef<StageCode> stages, Level level,
   FunctionBuilder builder(kernels);
   for (const StageCode &stage : stages)
     builder.emit(stage);
-  builder.emitConstants(level);
+  emitLoaderConstants(kernels, "ee_stage_abi", EE_STAGE_ABI,
+                      profileName(level));
 }

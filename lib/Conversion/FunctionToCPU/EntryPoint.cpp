@@ -5,6 +5,8 @@
 
 #include "EntryPoint.h"
 
+#include "AdaptiveDialect/Conversion/CPU/MachineCode.h"
+
 #include "ee/function_abi.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
@@ -69,19 +71,6 @@ public:
     LLVM::BrOp::create(builder, loc, done);
     builder.setInsertionPointToEnd(done);
     LLVM::ReturnOp::create(builder, loc, ValueRange{});
-  }
-
-  void emitConstants(Level level) {
-    LLVM::GlobalOp::create(builder, loc, builder.getI32Type(),
-                           /*isConstant=*/true, LLVM::Linkage::External,
-                           "ee_function_abi",
-                           builder.getI32IntegerAttr(EE_FUNCTION_ABI));
-    std::string profile = functionProfileName(level);
-    profile.push_back('\0');
-    auto type = LLVM::LLVMArrayType::get(builder.getI8Type(), profile.size());
-    LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true,
-                           LLVM::Linkage::External, "ee_profile",
-                           builder.getStringAttr(profile));
   }
 
 private:
@@ -155,7 +144,8 @@ void cpu::emitEntryPoint(ModuleOp module, ArrayRef<MemRefType> operands,
                          Level level) {
   EntryBuilder builder(module);
   builder.emit(operands, inputs, results);
-  builder.emitConstants(level);
+  emitLoaderConstants(module, "ee_function_abi", EE_FUNCTION_ABI,
+                      functionProfileName(level));
 }
 
 std::string cpu::functionProfileName(Level level) {

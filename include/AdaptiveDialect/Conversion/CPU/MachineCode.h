@@ -22,6 +22,11 @@ struct MachineCodeOptions {
   bool memoryFunctions = false;
 };
 
+/// Adds the constants that a loader checks: `abiName` (i32) and `ee_profile` (a
+/// C string).
+void emitLoaderConstants(mlir::ModuleOp module, llvm::StringRef abiName,
+                         int32_t abi, std::string profile);
+
 /// LLVM IR as text, assembly, or the bytes of a shared object (`stop` is not
 /// Kernel) of a module in the LLVM dialect. Errors are reported at `module`.
 mlir::FailureOr<std::string> emitMachineCode(mlir::ModuleOp module, Level level,
