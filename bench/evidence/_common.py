@@ -147,10 +147,10 @@ class Bench:
 
     def text_ids(self, count: int) -> tuple[list[int], str]:
         """`count` ids of prose that lies on this machine, and the hash that says which."""
-        from ee import corpus
+        from ee import installed_text
 
         tokenizer, ids = self.tokenizer(), []
-        for text in corpus.texts()["report"]:
+        for text in installed_text.texts()["report"]:
             ids += tokenizer.encode(text, add_special_tokens=False).ids
             if len(ids) >= count:
                 break

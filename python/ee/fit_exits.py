@@ -23,7 +23,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from .checkpoint import open_checkpoint
-from .corpus import chunks, texts
+from .installed_text import chunks, texts
 from .errors import UserError, run_main
 from .exit_spec import ExitSpec, Head, check_specs, load_spec, save_spec
 from .folders import write_json

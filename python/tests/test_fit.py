@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from ee.corpus import chunks, texts
+from ee.installed_text import chunks, texts
 from ee.errors import run_main
 from ee.exit_spec import load_spec
 from ee.fit_exits import logistic, main, make_head, pick_threshold, ridge
