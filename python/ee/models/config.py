@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The shape of a decoder whose depth may vary: which layers exist, how often they run, where a row may stop.
+
+A row goes through `prelude` layers of its own, then `recursions` times through one shared `block` of layers, then
+through `coda` layers of its own. A dense model has one recursion. Unrolled layers are counted from 0; physical layers
+(`model.layers.i` of the weights) are the prelude's, the block's and the coda's, in that order.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError
+
+FILLS = ("exact", "propagate", "skip", "share")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes are counts of elements. `exits` lists depths (layers run) after which the shared final norm and LM head
+    may be read, the full depth excluded; a recursive model's exits lie at ends of recursions.
+
+    `loop_norm`: the final norm is applied at the end of every recursion and its result enters the next one (Ouro).
+    `router`: rows enter recursion r by a router's choice (Mixture-of-Recursions), aiming at `capacities[r]` of all rows.
+    `gates`: each recursion but the last has a halting gate (Ouro). `kv_fill`: which K,V a row that left presents to
+    deeper layers; see docs/AdaptiveOnnx.md.
+    """
+
+    vocab: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    ffn: int
+    block: int
+    recursions: int = 1
+    prelude: int = 0
+    coda: int = 0
+    rope_theta: float = 10000.0
+    eps: float = 1e-5
+    exits: tuple[int, ...] = ()
+    loop_norm: bool = False
+    lora_rank: int = 0
+    lora_scale: float = 1.0
+    router: bool = False
+    capacities: tuple[float, ...] = ()
+    alpha: float = 1.0
+    gates: bool = False
+    kv_fill: str = "exact"
+
+    def __post_init__(self):
+        for name in ("vocab", "hidden", "heads", "kv_heads", "head_dim", "ffn", "block", "recursions"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.heads % self.kv_heads:
+            raise UserError(f"config: heads {self.heads} is no multiple of kv_heads {self.kv_heads}")
+        if self.head_dim % 2:
+            raise UserError(f"config: head_dim {self.head_dim} is odd; rotary positions need pairs")
+        if self.kv_fill not in FILLS:
+            raise UserError(f"config: kv_fill '{self.kv_fill}' is not one of {', '.join(FILLS)}")
+        if self.router and len(self.capacities) != self.recursions:
+            raise UserError(f"config: capacities has {len(self.capacities)} entries; a routed model of {self.recursions} recursions needs as many")
+        if sorted(set(self.exits)) != list(self.exits) or any(not 0 < e < self.depth for e in self.exits):
+            raise UserError(f"config: exits {self.exits} must be ascending depths between 1 and {self.depth - 1}")
+
+    @property
+    def depth(self) -> int:
+        """Unrolled layers a row of full depth runs."""
+        return self.prelude + self.block * self.recursions + self.coda
+
+    @property
+    def layout(self) -> list[int]:
+        """The physical layer of each unrolled layer."""
+        first = self.prelude
+        loop = list(range(first, first + self.block))
+        return list(range(first)) + loop * self.recursions + list(range(first + self.block, first + self.block + self.coda))
+
+    @property
+    def physical_layers(self) -> int:
+        return self.prelude + self.block + self.coda
+
+    def loop_end(self, r: int) -> int:
+        """Depth after recursion r (0-based)."""
+        return self.prelude + self.block * (r + 1)
+
+    def layer_macs(self) -> int:
+        """Multiply-adds of one layer's linear maps for one row; one cost unit."""
+        attention = self.hidden * self.head_dim * 2 * (self.heads + self.kv_heads)
+        return attention + 3 * self.hidden * self.ffn
+
+    def kv_macs(self) -> int:
+        """Multiply-adds of one layer's K and V projections for one row."""
+        return 2 * self.hidden * self.head_dim * self.kv_heads
+
+    def head_macs(self) -> int:
+        return self.hidden * self.vocab
+
+    def save(self, path) -> None:
+        Path(path).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    @staticmethod
+    def load(path) -> "ModelConfig":
+        """Read what `save` wrote; unknown or missing fields are errors."""
+        try:
+            fields = json.loads(Path(path).read_text())
+            fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+            return ModelConfig(**fields)
+        except (OSError, ValueError, TypeError, AttributeError) as e:
+            raise UserError(f"{path}: no model config: {e}") from None

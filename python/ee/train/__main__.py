@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""python -m ee.train RECIPE DATA OUT [--minutes M]: train one of the recipes on text that `python -m ee.data` wrote."""
+
+import argparse
+import dataclasses
+import sys
+
+import torch
+
+from ..errors import UserError, run_main
+from .data import batches, validation_losses
+from .loop import Run
+from .recipes import RECIPES
+
+
+def _arguments(argv) -> argparse.Namespace:
+    table = "\n".join(f"  {name:14} {r.about}" for name, r in RECIPES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m ee.train", description=__doc__, epilog="recipes:\n" + table, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE")
+    parser.add_argument("data", help="folder written by python -m ee.data")
+    parser.add_argument("out", help="folder of this run; a run that is there is resumed")
+    parser.add_argument("--minutes", type=float, default=12, help="wall-clock budget, over all resumptions (default 12)")
+    parser.add_argument("--steps", type=int, help="end earlier, after this many steps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser.parse_args(argv)
+
+
+def main(argv) -> None:
+    args = _arguments(argv)
+    if args.minutes <= 0:
+        raise UserError(f"--minutes is {args.minutes:g}; it must be positive")
+    if args.device.split(":")[0] not in ("cpu", "cuda") or (args.device != "cpu" and not torch.cuda.is_available()):
+        raise UserError(f"--device '{args.device}' is not available; this machine has cpu{' and cuda' if torch.cuda.is_available() else ''}")
+    torch.set_num_threads(args.threads)
+    recipe = RECIPES[args.recipe]
+    recipe = dataclasses.replace(
+        recipe, steps=args.steps or recipe.steps, options=dataclasses.replace(recipe.options, seed=args.seed)
+    )
+    read = batches(args.data, recipe, args.seed)
+    run = Run(
+        recipe, args.out, read, lambda model: validation_losses(model, args.data, recipe.length), args.minutes,
+        args.device, args.seed, lambda line: print(line, flush=True),
+    )  # fmt: skip
+    run.run()
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Batches of a training run, and its quick validation; the careful measurement is in `evaluate.py`."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..data.reader import Windows, open_tokens, validation_windows, windows
+from ..models import Decoder
+from ..models.routed import threshold
+
+
+def batches(folder, recipe, seed: int) -> Callable[[int], torch.Tensor]:
+    """step -> ids [batch, length + 1], a pure function of the step."""
+    ids = open_tokens(folder).ids
+    return lambda step: torch.from_numpy(windows(ids, step, recipe.batch, recipe.length, seed))
+
+
+def spread(all_windows: Windows, rows: int) -> Windows:
+    """At most `rows` windows, evenly spread, so that every domain is met."""
+    pick = np.unique(np.linspace(0, len(all_windows.document) - 1, min(rows, len(all_windows.document))).round().astype(int))
+    return Windows(all_windows.inputs[pick], all_windows.targets[pick], all_windows.mask[pick], all_windows.document[pick])
+
+
+def outputs(model: Decoder, x: torch.Tensor) -> dict[int, torch.Tensor]:
+    """Logits at every exit and at full depth, all rows running to full depth; for a routed model, full depth is the
+    threshold rule at theta 0 (which is what it is trained for)."""
+    c = model.config
+    if c.router:
+        return {c.depth: model.head(threshold(model, x, [0.0] * c.recursions).state)}
+    return {d: model.exit_logits(h) for d, h in model.states(x) if d in (*c.exits, c.depth)}
+
+
+@torch.no_grad()
+def validation_losses(model: Decoder, folder, length: int, rows: int = 64) -> dict[str, float]:
+    """Mean loss in nats per token at each exit and at full depth, on `rows` windows of held-out text."""
+    sample = spread(validation_windows(open_tokens(folder, "valid"), length), rows)
+    device = next(model.parameters()).device
+    sums: dict[str, float] = {}
+    for i in range(0, len(sample.document), 8):
+        x, y, mask = (torch.from_numpy(a[i : i + 8]).to(device) for a in (sample.inputs, sample.targets, sample.mask))
+        for depth, logits in outputs(model, x).items():
+            name = "full" if depth == model.config.depth else f"exit{depth}"
+            losses = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
+            sums[name] = sums.get(name, 0.0) + float((losses * mask).sum())
+    return {name: value / float(sample.mask.sum()) for name, value in sums.items()}

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Loss, agreement and cost against mean depth, for a trained model on held-out documents.
+
+Every point runs its policy for real (`policies.py`). Beside each stands the same model with random exits at the same
+histogram. Differences to full depth are paired per token; intervals are 95 % bootstrap over documents, because
+tokens of one document are not independent.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..data.reader import Windows
+from ..models import Decoder
+from . import policies, probes
+from .collect import collect
+from .cost import Cost, cost
+from .policies import Outcome
+
+PRICES = (0.003, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+RATES = ((0.9, 0.8), (0.8, 0.6), (0.667, 0.333), (0.5, 0.2), (0.35, 0.12), (0.2, 0.05))
+
+
+def interval(values: np.ndarray, document: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of `values`, documents drawn with replacement."""
+    _, owner = np.unique(document, return_inverse=True)
+    sums, counts = np.bincount(owner, values), np.bincount(owner)
+    picks = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
+    low, high = np.percentile(sums[picks].sum(1) / counts[picks].sum(1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One policy. `excess` is the mean loss above full depth; intervals are over documents."""
+
+    policy: str
+    setting: dict
+    mean_depth: float
+    macs: float
+    weights: float
+    loss: float
+    excess: float
+    excess_interval: tuple[float, float]
+    agreement: float
+    histogram: dict[int, float]
+    random_loss: float | None
+    random_agreement: float | None
+    gain_interval: tuple[float, float] | None
+
+
+class Evaluation:
+    """All points of one model on one sample of text."""
+
+    def __init__(self, model: Decoder, text: Windows, say=print):
+        self.model, self.text, self.say, self.points = model.eval(), text, say, []
+        c = model.config
+        if c.router:
+            self.full = policies.run_routed(model, text, forced=lambda shape: torch.full(shape, c.recursions))
+        else:
+            self.full = policies.run(model, text, policies.fixed(c.depth))
+
+    def add(self, policy: str, setting: dict, outcome: Outcome, random: Outcome | None = None, checks_logits: bool = False, probes: bool = False) -> Point:
+        price: Cost = cost(self.model.config, outcome.depths, checks_logits, probes)
+        excess, depths = outcome.losses - self.full.losses, np.unique(outcome.depths, return_counts=True)
+        point = Point(
+            policy, setting, float(outcome.depths.mean()), price.macs, price.weights, float(outcome.losses.mean()), float(excess.mean()),
+            interval(excess, outcome.document), float((outcome.tokens == self.full.tokens).mean()),
+            {int(d): float(n / len(outcome.depths)) for d, n in zip(*depths)},
+            None if random is None else float(random.losses.mean()),
+            None if random is None else float((random.tokens == self.full.tokens).mean()),
+            None if random is None else interval(random.losses - outcome.losses, outcome.document),
+        )  # fmt: skip
+        self.points.append(point)
+        beside = "" if random is None else f", random {point.random_loss:.4f} / {point.random_agreement:.3f}"
+        self.say(f"{policy} {setting}: depth {point.mean_depth:.2f} macs {point.macs:.2f} loss {point.loss:.4f} ({point.excess:+.4f}) agree {point.agreement:.3f}{beside}")
+        return point
+
+    def _adaptive(self, policy: str, setting: dict, make, **flags) -> None:
+        outcome = policies.run(self.model, self.text, make)
+        histogram = {int(d): float((outcome.depths == d).mean()) for d in np.unique(outcome.depths)}
+        random = policies.run(self.model, self.text, policies.random_exits(histogram, 1)) if len(histogram) > 1 else None
+        self.add(policy, setting, outcome, random, **flags)
+
+    def with_exits(self, fit_text: Windows) -> None:
+        """Exits and loops: fixed depths, probes with both labels, the margin of full logits, and gates where there are some.
+
+        The `saved` probe predicts the nats that full depth would save; a row leaves when that is less than a price per
+        cost unit times the units it saves, so one number gives every exit its own threshold."""
+        model, c = self.model, self.model.config
+        for depth in (*c.exits, c.depth):
+            self.add("fixed", {"depth": depth}, policies.run(model, self.text, policies.fixed(depth)) if depth != c.depth else self.full)
+        sample = collect(model, fit_text, with_states=True)
+        agreement, saved = probes.fit(sample, "agreement"), probes.fit(sample, "saved")
+        probes.install(model, saved)
+        full = cost(c, np.array([c.depth])).macs
+        for price in PRICES:
+            thresholds = {d: -price * (full - cost(c, np.array([d]), probes=True).macs) for d in c.exits}
+            self._adaptive("probe saved", {"price": price}, policies.probe(thresholds), probes=True)
+        if c.gates:
+            # A gate's log-odds is that of "stop here"; fitted on the same label as the probe.
+            with torch.no_grad():
+                for gate, (weight, bias) in zip(model.gates, agreement):
+                    gate.weight.copy_(torch.from_numpy(weight).reshape(1, -1))
+                    gate.bias.fill_(bias)
+            for q in LEVELS:
+                self._adaptive("gate cdf", {"q": q}, policies.cumulative(q), probes=True)
+        probes.install(model, agreement)
+        for level in LEVELS:
+            logit = float(np.log(level / (1 - level)))
+            self._adaptive("probe agreement", {"level": level}, policies.probe({d: logit for d in c.exits}), probes=True)
+            at = float(np.quantile(sample.scores["margin"], level))
+            self._adaptive("margin", {"threshold": round(at, 3)}, policies.criterion("margin", {d: at for d in c.exits}), checks_logits=True)
+        probes.install(model, saved)
+
+    def routed(self, fit_text: Windows) -> None:
+        """Routers: forced depths, sigma > 1/2, and thresholds that aim at given rates, set one recursion after the other
+        on other text (in logit space: sigma is exactly 1 in float32 for a large share of rows)."""
+        model, c = self.model, self.model.config
+        for r in range(1, c.recursions + 1):
+            same = lambda shape, r=r: torch.full(shape, r)  # noqa: E731
+            self.add("forced", {"recursions": r}, policies.run_routed(model, self.text, forced=same))
+        settings = [("sigma > 1/2", [0.0] * c.recursions)]
+        settings += [(f"rates {rates}", target_rates(model, fit_text, (1.0, *rates[: c.recursions - 1]))) for rates in RATES]
+        for name, thetas in settings:
+            outcome = policies.run_routed(model, self.text, thetas)
+            recursions = (outcome.depths - c.prelude - c.coda) // c.block
+            shares = np.bincount(recursions, minlength=c.recursions + 1) / len(recursions)
+            generator = torch.Generator().manual_seed(1)
+            draw = lambda shape: torch.multinomial(torch.from_numpy(shares), shape.numel(), True, generator=generator).view(shape)  # noqa: E731
+            self.add(name, {"thetas": [round(t, 4) for t in thetas]}, outcome, policies.run_routed(model, self.text, forced=draw))
+
+
+@torch.no_grad()
+def target_rates(model: Decoder, text: Windows, rates: tuple[float, ...]) -> list[float]:
+    """theta_r such that the share `rates[r]` of ALL rows passes z_r > theta_r, each with the earlier thetas in place;
+    rate 1 gives -inf."""
+    from ..models.routed import threshold
+
+    thetas: list[float] = []
+    mask = torch.from_numpy(text.mask)
+    for r, rate in enumerate(rates):
+        if rate >= 1:
+            thetas.append(float("-inf"))
+            continue
+        scores, alive = [], []
+        for i in range(0, len(text.document), 16):
+            result = threshold(model, torch.from_numpy(text.inputs[i : i + 16]), thetas + [0.0] * (len(rates) - r))
+            before = result.chosen[r - 1].bool() if r else torch.ones_like(result.depths, dtype=torch.bool)
+            scores.append(result.scores[r][mask[i : i + 16]])
+            alive.append(before[mask[i : i + 16]])
+        z, alive = torch.cat(scores), torch.cat(alive)
+        wanted = int(rate * len(z))
+        ranked = z[alive].sort(descending=True).values
+        thetas.append(float(ranked[min(wanted, len(ranked) - 1)]))
+    return thetas

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The training loop: a wall-clock budget that always ends annealed, resumable at any checkpoint, curves as CSV.
+
+Progress is max(steps done / steps, seconds spent / budget); the learning rate follows it, so a run on a busy machine
+ends with fewer steps but properly. Batches are a pure function of the step, so a resumed run sees the same data.
+"""
+
+import csv
+import os
+import pickle
+import time
+from pathlib import Path
+
+import torch
+
+from ..errors import UserError
+from ..models import Decoder
+from .objectives import OBJECTIVES
+from .optimiser import Optimiser
+
+STATE = "state.pt"
+
+
+class Run:
+    """One training in `folder`: state.pt (to resume), curve.csv, and when finished model.safetensors.
+
+    `batches(step)` gives ids [batch, length + 1]; `validate(model)` a dict of losses, logged with each checkpoint."""
+
+    def __init__(self, recipe, folder, batches, validate, minutes: float, device: str = "cpu", seed: int = 0, say=print):
+        self.recipe, self.folder, self.batches, self.validate = recipe, Path(folder), batches, validate
+        self.budget, self.device, self.seed, self.say = minutes * 60, device, seed, say
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(seed)
+        self.model = Decoder(recipe.config).to(device)
+        self.optimiser = Optimiser(self.model, recipe)
+        self.steps_done, self.spent, self.rows = 0, 0.0, []
+        if (self.folder / STATE).exists():
+            self._resume()
+
+    def _resume(self) -> None:
+        try:
+            state = torch.load(self.folder / STATE, map_location=self.device, weights_only=True)
+            if state["recipe"] != repr(self.recipe) or state["seed"] != self.seed:
+                raise UserError(f"{self.folder / STATE}: made by another recipe or seed; give another folder or remove it")
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, KeyError, OSError, EOFError, pickle.UnpicklingError) as e:
+            raise UserError(f"{self.folder / STATE}: not a training state: {' '.join(str(e).split())[:200]}") from None
+        self.steps_done, self.spent, self.rows = state["steps"], state["spent"], state["rows"]
+        self.say(f"resumed at step {self.steps_done}, {self.spent / 60:.1f} min spent")
+
+    def _save(self) -> None:
+        part = self.folder / (STATE + ".part")
+        torch.save(
+            {
+                "recipe": repr(self.recipe), "seed": self.seed, "steps": self.steps_done, "spent": self.spent, "rows": self.rows,
+                "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
+            },
+            part,
+        )  # fmt: skip
+        os.replace(part, self.folder / STATE)
+
+    def _write_curve(self) -> None:
+        names = list(dict.fromkeys(k for row in self.rows for k in row))
+        with open(self.folder / "curve.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, names, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def progress(self) -> float:
+        return min(1.0, max(self.steps_done / self.recipe.steps, self.spent / self.budget))
+
+    def run(self, log_every: int = 20, save_every: float = 120.0, validate_every: float = 600.0) -> Decoder:
+        """Train to the end of the steps or of the budget, whichever is first; seconds between saves and validations."""
+        objective, options = OBJECTIVES[self.recipe.objective], self.recipe.options
+        sums, counts, saved, checked, shown = {}, {}, self.spent, self.spent, time.monotonic()
+        while self.progress() < 1.0:
+            began, step = time.monotonic(), self.steps_done
+            ids = self.batches(step).to(self.device)
+            with torch.autocast(self.device.split(":")[0], torch.bfloat16):
+                loss, parts = objective(self.model, ids, step, options)
+            if not torch.isfinite(loss):
+                raise UserError(f"{self.folder}: the loss is {loss.item()} at step {step}; lower adam_rate or muon_rate")
+            loss.backward()
+            self.optimiser.step(step, self.progress())
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+                counts[name] = counts.get(name, 0) + 1
+            self.steps_done += 1
+            self.spent += time.monotonic() - began
+            if self.steps_done % log_every == 0 or self.progress() >= 1.0:
+                row = {"step": self.steps_done, "tokens": self.steps_done * self.recipe.batch * self.recipe.length, "seconds": round(self.spent, 1)}
+                row |= {k: round(v / counts[k], 4) for k, v in sums.items()}
+                if self.spent - checked >= validate_every or self.progress() >= 1.0:
+                    checked = self.spent
+                    row |= {f"valid.{k}": round(v, 4) for k, v in self.validate(self.model).items()}
+                self.rows.append(row)
+                sums, counts = {}, {}
+                if time.monotonic() - shown > 10 or "valid.full" in row or self.progress() >= 1.0:
+                    shown = time.monotonic()
+                    self.say(self._line(row))
+            if self.spent - saved >= save_every or self.progress() >= 1.0:
+                saved = self.spent
+                self._save()
+                self._write_curve()
+        self.model.save(self.folder)
+        return self.model
+
+    def _line(self, row: dict) -> str:
+        progress = self.progress()
+        left = self.spent / progress - self.spent if progress else self.budget
+        numbers = " ".join(f"{k} {v:.3f}" for k, v in row.items() if k not in ("step", "tokens", "seconds"))
+        return f"step {row['step']} {progress:4.0%} {row['tokens'] / self.spent:.0f} tok/s, {left / 60:.1f} min left: {numbers}"

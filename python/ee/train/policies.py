@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Running a trained model under an exit policy on whole windows of text: which depth each row takes, and its loss.
+
+A policy is asked during the forward pass, so a row that left is seen by deeper layers as `kv_fill` says; nothing is
+read off a full-depth run. For a routed model the policy is a threshold per recursion.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..data.reader import Windows
+from ..models import Decoder
+from ..models.routed import threshold
+from ..nn import score
+
+Leave = Callable[[int, torch.Tensor], torch.Tensor]
+
+
+@dataclass
+class Outcome:
+    """Per scored token: loss in nats, likeliest token, depth in layers (of a routed model: prelude + loops + coda)."""
+
+    losses: np.ndarray
+    tokens: np.ndarray
+    depths: np.ndarray
+    document: np.ndarray
+
+
+def fixed(depth: int) -> Callable[[Decoder], Leave]:
+    """Every row leaves after `depth` layers."""
+    return lambda model: lambda d, h: torch.full(h.shape[:2], d == depth, device=h.device)
+
+
+def probe(thresholds: dict[int, float]) -> Callable[[Decoder], Leave]:
+    """A row leaves where w . h + b >= threshold of that exit."""
+
+    def make(model: Decoder) -> Leave:
+        return lambda d, h: model.exits[str(d)]["probe"](h.float()).squeeze(-1) >= thresholds[d]
+
+    return make
+
+
+def criterion(name: str, thresholds: dict[int, float]) -> Callable[[Decoder], Leave]:
+    """A row leaves where the criterion on the exit's full logits reaches the threshold (logit space)."""
+    return lambda model: lambda d, h: score(name, model.exit_logits(h).float(), h, h) >= thresholds[d]
+
+
+def cumulative(q: float) -> Callable[[Decoder], Leave]:
+    """Ouro's rule: gates give p_r = g_r prod_(j<r) (1 - g_j); a row leaves at the first recursion where the sum of p
+    reaches q, that is where the log of the survival prod (1 - g_j) is at most log(1 - q)."""
+
+    def make(model: Decoder) -> Leave:
+        survival: list[torch.Tensor] = []
+
+        def leave(d: int, h: torch.Tensor) -> torch.Tensor:
+            if d == model.config.exits[0]:
+                survival.clear()
+            gate = model.gates[model.config.exits.index(d)](h.float()).squeeze(-1)
+            survival.append((survival[-1] if survival else 0.0) + F.logsigmoid(-gate))
+            return survival[-1] <= np.log1p(-q)
+
+        return leave
+
+    return make
+
+
+def random_exits(histogram: dict[int, float], seed: int) -> Callable[[Decoder], Leave]:
+    """Rows leave at random with the given shares per depth, independent of what they are."""
+
+    def make(model: Decoder) -> Leave:
+        generator = torch.Generator().manual_seed(seed)
+
+        def leave(d: int, h: torch.Tensor) -> torch.Tensor:
+            remaining = sum(share for depth, share in histogram.items() if depth >= d)
+            odds = histogram.get(d, 0.0) / remaining if remaining > 0 else 0.0
+            return (torch.rand(h.shape[:2], generator=generator) < odds).to(h.device)
+
+        return leave
+
+    return make
+
+
+@torch.no_grad()
+def run(model: Decoder, text: Windows, make: Callable[[Decoder], Leave], batch: int = 16) -> Outcome:
+    """The policy on `text`; unmasked places only."""
+    leave = make(model)
+    return _outcome(model, text, batch, lambda x: (lambda state, depths: (model.exit_logits(state), depths))(*model.adaptive(x, leave)))
+
+
+@torch.no_grad()
+def run_routed(model: Decoder, text: Windows, thetas=None, forced: Callable | None = None, batch: int = 16) -> Outcome:
+    """A routed model: thresholds per recursion (strict, logit space), or depths in recursions given by forced(shape)."""
+    c = model.config
+
+    def step(x):
+        result = threshold(model, x, thetas, None if forced is None else forced(x.shape).to(x.device))
+        return model.head(result.state), c.prelude + c.block * result.depths + c.coda
+
+    return _outcome(model, text, batch, step)
+
+
+def _outcome(model: Decoder, text: Windows, batch: int, step) -> Outcome:
+    device = next(model.parameters()).device
+    losses, tokens, depths = [], [], []
+    for i in range(0, len(text.document), batch):
+        x, y, mask = (torch.from_numpy(a[i : i + batch]).to(device) for a in (text.inputs, text.targets, text.mask))
+        logits, depth = step(x)
+        logits = logits.float()[mask]
+        losses.append(F.cross_entropy(logits, y[mask], reduction="none").cpu().numpy())
+        tokens.append(logits.argmax(-1).cpu().numpy())
+        depths.append(depth[mask].cpu().numpy())
+    return Outcome(np.concatenate(losses), np.concatenate(tokens), np.concatenate(depths), np.repeat(text.document, text.mask.sum(1)))

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The trainings, as one table: model shape, objective, batch and optimiser. `python -m ee.train NAME ...` runs one."""
+
+from dataclasses import dataclass, field
+
+from ..models import ModelConfig
+
+
+@dataclass(frozen=True)
+class Options:
+    """Numbers of an objective; each uses those it names. Odds need not sum to one."""
+
+    seed: int = 0
+    layer_dropout: float = 0.15
+    exit_weight: float = 0.6
+    distill: float = 0.5
+    depth_odds: tuple[float, ...] = ()
+    mixed_every: int = 2
+    router_weight: float = 0.02
+    capacity_warmup: int = 200
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`batch` windows of `length` tokens a step; learning rates after `warmup` steps, falling linearly to `floor` of
+    themselves over the second half of the run. Matrices of layers are trained by Muon, everything else by AdamW."""
+
+    config: ModelConfig
+    objective: str
+    about: str
+    batch: int = 8
+    length: int = 128
+    steps: int = 4000
+    warmup: int = 50
+    adam_rate: float = 4e-3
+    muon_rate: float = 0.02
+    weight_decay: float = 0.05
+    floor: float = 0.02
+    options: Options = field(default_factory=Options)
+
+
+def _small(**shape) -> ModelConfig:
+    return ModelConfig(**{"vocab": 2048, "hidden": 192, "heads": 4, "kv_heads": 2, "head_dim": 48, "ffn": 512, "block": 6, **shape})
+
+
+def _large(**shape) -> ModelConfig:
+    return ModelConfig(**{"vocab": 2048, "hidden": 384, "heads": 6, "kv_heads": 2, "head_dim": 64, "ffn": 1024, "block": 3, **shape})
+
+
+RECIPES = {
+    "dense": Recipe(_small(), "dense", "six layers, fixed depth"),
+    "dense-2": Recipe(_small(block=2), "dense", "two layers: what a fixed depth of this cost reaches"),
+    "dense-4": Recipe(_small(block=4), "dense", "four layers: what a fixed depth of this cost reaches"),
+    "layerskip": Recipe(_small(exits=(2, 4)), "early_exit", "six layers, exits after 2 and 4 through the shared head"),
+    "mor": Recipe(
+        _small(block=2, recursions=3, prelude=1, coda=1, router=True, capacities=(1.0, 2 / 3, 1 / 3), kv_fill="skip"),
+        "routed", "Mixture-of-Recursions, 1 + 3 x 2 + 1 layers, expert choice, recursion-wise KV",
+    ),
+    "looped": Recipe(
+        _small(block=2, recursions=3, exits=(2, 4), loop_norm=True, lora_rank=8, gates=True, kv_fill="propagate"),
+        "looped", "three loops of two layers with a low-rank term per depth", options=Options(depth_odds=(0.3, 0.35, 0.35)),
+    ),
+    "mor-large": Recipe(
+        _large(recursions=4, router=True, capacities=(1.0, 0.55, 0.35, 0.2), kv_fill="skip"),
+        "routed", "the larger one: Mixture-of-Recursions, 4 x 3 layers", batch=16, steps=16000, adam_rate=2e-3,
+    ),
+}  # fmt: skip

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Costs by hand, probes on data with a known answer, and policies against direct computation."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from ee.data.reader import Windows  # noqa: E402
+from ee.models import Decoder, ModelConfig  # noqa: E402
+from ee.train import policies, probes  # noqa: E402
+from ee.train.collect import collect  # noqa: E402
+from ee.train.cost import cost  # noqa: E402
+from ee.train.evaluate import Evaluation, interval, target_rates  # noqa: E402
+
+# One layer: q 32*32, k and v 32*16 each, o 32*32, MLP 3*32*48: 7,680 multiply-adds. Head: 32*60 = 1,920 = 1/4 of it.
+C = ModelConfig(vocab=60, hidden=32, heads=4, kv_heads=2, head_dim=8, ffn=48, block=6, exits=(2, 4))
+
+
+def text(rows=6, length=16, seed=0) -> Windows:
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(0, C.vocab, (rows, length + 1))
+    mask = np.ones((rows, length), bool)
+    mask[-1, length // 2 :] = False
+    return Windows(tokens[:, :-1], tokens[:, 1:], mask, np.arange(rows) // 2)
+
+
+def make(seed=0, **changes) -> Decoder:
+    torch.manual_seed(seed)
+    model = Decoder(dataclasses.replace(C, **changes)).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.ndim == 2:
+                p.normal_(std=0.3)
+    return model
+
+
+def test_cost_by_hand():
+    depths = np.array([2, 4, 6, 6])
+    assert C.layer_macs() == 7680
+    assert cost(C, depths).weights == pytest.approx(18 / 4 + 0.25)
+    assert cost(C, depths).macs == pytest.approx(6 + 0.25)  # exact: what is skipped is owed
+    propagate = dataclasses.replace(C, kv_fill="propagate")
+    kv = 2 * 32 * 16 / 7680
+    assert cost(propagate, depths).macs == pytest.approx(18 / 4 + 0.25 + kv * (4 + 2) / 4)
+    skip = dataclasses.replace(C, kv_fill="skip")
+    assert cost(skip, depths).macs == pytest.approx(18 / 4 + 0.25)
+    # Full logits at each exit met: 1 head for the row that left at once, 2 for the next, 3 for those at full depth.
+    assert cost(skip, depths, checks_logits=True).macs == pytest.approx(18 / 4 + 0.25 * (1 + 2 + 3 + 3) / 4)
+    assert cost(skip, depths, probes=True).macs == pytest.approx(18 / 4 + 0.25 + (1 + 2 + 2 + 2) / 4 * 32 / 7680)
+
+
+def test_logistic_probe_finds_the_known_odds():
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(60_000, 5)) * np.array([1, 3, 0.2, 1, 1]) + np.array([0, 1, 5, 0, -2])
+    weight, bias = np.array([0.7, -0.3, 2.0, 0.0, 0.5]), -8.5
+    labels = rng.random(60_000) < 1 / (1 + np.exp(-(states @ weight + bias)))
+    got, at = probes.logistic(states, labels, penalty=0.0)
+    assert np.abs(got - weight).max() < 0.15 and abs(at - bias) < 0.6
+
+
+def test_saved_probe_is_minus_the_regression_of_the_saving():
+    rng = np.random.default_rng(1)
+    states = rng.normal(size=(500, 4)) + 3
+    saving = states @ np.array([1.0, -2.0, 0.5, 0.0]) + 0.25
+    collected = type("C", (), {"states": [states], "losses": np.stack([saving + 2.0, np.full(500, 2.0)], 1)})
+    ((weight, bias),) = probes.fit(collected, "saved")
+    assert np.allclose(states @ weight + bias, -saving, atol=0.02)
+
+
+def test_collected_scores_and_losses_equal_direct_ones():
+    model, sample = make(), text()
+    got = collect(model, sample, with_states=True)
+    with torch.no_grad():
+        states = dict(model.states(torch.from_numpy(sample.inputs)))
+        for column, depth in enumerate((2, 4, 6)):
+            p = model.head(states[depth]).double().softmax(-1).numpy()[sample.mask]
+            y = sample.targets[sample.mask]
+            assert np.allclose(got.losses[:, column], -np.log(p[np.arange(len(y)), y]), atol=1e-4)
+            assert np.array_equal(got.tokens[:, column], p.argmax(1))
+            if depth < 6:
+                two = np.sort(p, 1)[:, -2:]
+                margin = two[:, 1] - two[:, 0]
+                assert np.allclose(got.scores["margin"][:, column], np.log(margin / (1 - margin)), atol=2e-3)
+    assert np.array_equal(got.document, np.repeat(sample.document, sample.mask.sum(1)))
+
+
+def test_probe_policy_leaves_at_the_first_exit_that_is_sure():
+    model, sample = make(), text()
+    with torch.no_grad():
+        for exit_point in model.exits.values():
+            exit_point["probe"].weight.normal_()
+        states = dict(model.states(torch.from_numpy(sample.inputs)))
+        scores = np.stack([model.exits[str(d)]["probe"](states[d]).squeeze(-1).numpy()[sample.mask] for d in (2, 4)], 1)
+    thresholds = {2: float(np.quantile(scores[:, 0], 0.6)), 4: float(np.quantile(scores[:, 1], 0.5))}
+    want = np.where(scores[:, 0] >= thresholds[2], 2, np.where(scores[:, 1] >= thresholds[4], 4, 6))
+    assert np.array_equal(policies.run(model, sample, policies.probe(thresholds)).depths, want)
+    assert set(want) == {2, 4, 6}
+
+
+def test_cumulative_gates_by_hand():
+    model, sample = make(gates=True, recursions=3, block=2), text()
+    with torch.no_grad():
+        states = dict(model.states(torch.from_numpy(sample.inputs)))
+        for gate in model.gates:
+            gate.weight.normal_()
+        g = [torch.sigmoid(gate(states[d])).squeeze(-1).double().numpy()[sample.mask] for gate, d in zip(model.gates, (2, 4))]
+    first, second = g[0], g[0] + (1 - g[0]) * g[1]
+    want = np.where(first >= 0.7, 2, np.where(second >= 0.7, 4, 6))
+    assert np.array_equal(policies.run(model, sample, policies.cumulative(0.7)).depths, want)
+    assert set(want) == {2, 4, 6}
+
+
+def test_random_exits_have_the_histogram():
+    outcome = policies.run(make(), text(rows=200), policies.random_exits({2: 0.2, 4: 0.5, 6: 0.3}, 1))
+    shares = [float((outcome.depths == d).mean()) for d in (2, 4, 6)]
+    assert np.abs(np.array(shares) - (0.2, 0.5, 0.3)).max() < 0.03
+
+
+def test_target_rates_are_met_on_the_text_they_are_read_off():
+    model = make(block=2, recursions=3, prelude=1, coda=1, exits=(), router=True, capacities=(1.0, 0.6, 0.3), kv_fill="skip")
+    sample = text(rows=40)
+    thetas = target_rates(model, sample, (1.0, 0.6, 0.25))
+    recursions = (policies.run_routed(model, sample, thetas).depths - 2) // 2
+    assert thetas[0] == -np.inf
+    assert abs((recursions >= 2).mean() - 0.6) < 0.01 and abs((recursions >= 3).mean() - 0.25) < 0.01
+
+
+def test_interval_is_wider_when_documents_agree():
+    rng = np.random.default_rng(0)
+    shift = rng.normal(size=20)
+    document = np.repeat(np.arange(20), 50)
+    alone, together = rng.normal(size=1000), shift[document] + 0.1 * rng.normal(size=1000)
+    low, high = interval(together, document)
+    assert high - low > 4 * np.subtract(*interval(alone, document)[::-1]) / 2 and low < together.mean() < high
+    # Standard error of a mean over 20 documents of unit spread: about 0.22; 95 % is four of them wide.
+    assert 0.5 < high - low < 1.3
+
+
+def test_evaluation_of_a_random_model_is_consistent():
+    lines = []
+    model = make(kv_fill="propagate")
+    evaluation = Evaluation(model, text(rows=20), lines.append)
+    evaluation.with_exits(text(rows=30, seed=5))
+    fixed = {p.setting["depth"]: p for p in evaluation.points if p.policy == "fixed"}
+    assert fixed[6].excess == 0 and fixed[6].agreement == 1 and fixed[2].mean_depth == 2
+    assert len(lines) == len(evaluation.points)
+    for p in evaluation.points:
+        assert sum(p.histogram.values()) == pytest.approx(1) and p.mean_depth == pytest.approx(sum(d * n for d, n in p.histogram.items()))
+        assert p.excess_interval[0] - 1e-9 <= p.excess <= p.excess_interval[1] + 1e-9
