@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The shape of a decoder whose depth may vary: which layers exist, how often they run, where a row may stop.
 
-A row goes through `prelude` layers of its own, then `recursions` times through one shared `block` of layers, then
-through `coda` layers of its own. A dense model has one recursion. Unrolled layers are counted from 0; physical layers
-(`model.layers.i` of the weights) are the prelude's, the block's and the coda's, in that order.
+A row goes through `prelude` layers of its own, then `recursions` times through one shared `block` of layers (or, not
+`shared`, through as many blocks), then through `coda` layers of its own. A dense model has one recursion. Unrolled layers
+are counted from 0; physical layers (`model.layers.i` of the weights) are the prelude's, the block's and the coda's.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ class ModelConfig:
     may be read, the full depth excluded; a recursive model's exits lie at ends of recursions.
 
     `loop_norm`: the final norm is applied at the end of every recursion and its result enters the next one (Ouro).
+    `shared`: the recursions run one block; otherwise each has its own (stages of unshared layers, which may be routed).
     `router`: rows enter recursion r by a router's choice (Mixture-of-Recursions), aiming at `capacities[r]` of all rows.
     `gates`: each recursion but the last has a halting gate (Ouro). `kv_fill`: which K,V a row that left presents to
     deeper layers; see docs/AdaptiveOnnx.md.
@@ -35,6 +36,7 @@ class ModelConfig:
     ffn: int
     block: int
     recursions: int = 1
+    shared: bool = True
     prelude: int = 0
     coda: int = 0
     rope_theta: float = 10000.0
@@ -72,13 +74,13 @@ class ModelConfig:
     @property
     def layout(self) -> list[int]:
         """The physical layer of each unrolled layer."""
-        first = self.prelude
-        loop = list(range(first, first + self.block))
-        return list(range(first)) + loop * self.recursions + list(range(first + self.block, first + self.block + self.coda))
+        blocks = [r if not self.shared else 0 for r in range(self.recursions)]
+        loop = [self.prelude + b * self.block + i for b in blocks for i in range(self.block)]
+        return list(range(self.prelude)) + loop + list(range(self.physical_layers - self.coda, self.physical_layers))
 
     @property
     def physical_layers(self) -> int:
-        return self.prelude + self.block + self.coda
+        return self.prelude + self.block * (1 if self.shared else self.recursions) + self.coda
 
     def loop_end(self, r: int) -> int:
         """Depth after recursion r (0-based)."""

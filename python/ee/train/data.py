@@ -24,12 +24,17 @@ def spread(all_windows: Windows, rows: int) -> Windows:
     return Windows(all_windows.inputs[pick], all_windows.targets[pick], all_windows.mask[pick], all_windows.document[pick])
 
 
+def trained_thetas(config) -> list[float]:
+    """sigma(z) > 1/2, which the auxiliary loss aims at; where the capacity is 1 every row passes."""
+    return [float("-inf") if capacity >= 1 else 0.0 for capacity in config.capacities]
+
+
 def outputs(model: Decoder, x: torch.Tensor) -> dict[int, torch.Tensor]:
     """Logits at every exit and at full depth, all rows running to full depth; for a routed model, full depth is the
-    threshold rule at theta 0 (which is what it is trained for)."""
+    threshold rule at theta 0 (which is what it is trained for), with no threshold where all rows were to pass."""
     c = model.config
     if c.router:
-        return {c.depth: model.head(threshold(model, x, [0.0] * c.recursions).state)}
+        return {c.depth: model.head(threshold(model, x, trained_thetas(c)).state)}
     return {d: model.exit_logits(h) for d, h in model.states(x) if d in (*c.exits, c.depth)}
 
 

@@ -16,6 +16,7 @@ from ..models import Decoder
 from . import policies, probes
 from .collect import collect
 from .cost import Cost, cost
+from .data import trained_thetas
 from .policies import Outcome
 
 PRICES = (0.003, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
@@ -92,6 +93,8 @@ class Evaluation:
         model, c = self.model, self.model.config
         for depth in (*c.exits, c.depth):
             self.add("fixed", {"depth": depth}, policies.run(model, self.text, policies.fixed(depth)) if depth != c.depth else self.full)
+        if not c.exits:
+            return
         sample = collect(model, fit_text, with_states=True)
         agreement, saved = probes.fit(sample, "agreement"), probes.fit(sample, "saved")
         probes.install(model, saved)
@@ -122,7 +125,7 @@ class Evaluation:
         for r in range(1, c.recursions + 1):
             same = lambda shape, r=r: torch.full(shape, r)  # noqa: E731
             self.add("forced", {"recursions": r}, policies.run_routed(model, self.text, forced=same))
-        settings = [("sigma > 1/2", [0.0] * c.recursions)]
+        settings = [("sigma > 1/2", trained_thetas(c))]
         settings += [(f"rates {rates}", target_rates(model, fit_text, (1.0, *rates[: c.recursions - 1]))) for rates in RATES]
         for name, thetas in settings:
             outcome = policies.run_routed(model, self.text, thetas)

@@ -58,10 +58,12 @@ RECIPES = {
     ),
     "looped": Recipe(
         _small(block=2, recursions=3, exits=(2, 4), loop_norm=True, lora_rank=8, gates=True, kv_fill="propagate"),
-        "looped", "three loops of two layers with a low-rank term per depth", options=Options(depth_odds=(0.3, 0.35, 0.35)),
+        "looped", "three loops of two layers with a low-rank term per depth", options=Options(depth_odds=(0.3, 0.35, 0.35), exit_weight=0.3, mixed_every=3),
     ),
-    "mor-large": Recipe(
-        _large(recursions=4, router=True, capacities=(1.0, 0.55, 0.35, 0.2), kv_fill="skip"),
-        "routed", "the larger one: Mixture-of-Recursions, 4 x 3 layers", batch=16, steps=16000, adam_rate=2e-3,
+    "staged": Recipe(
+        ModelConfig(
+            2048, 256, 4, 2, 64, 576, block=3, recursions=4, shared=False, router=True, capacities=(1.0, 0.55, 0.35, 0.2), kv_fill="skip",
+        ),
+        "routed", "the larger one: four stages of three layers each, rows are routed on or leave", batch=32, steps=12000, adam_rate=3e-3,
     ),
 }  # fmt: skip

@@ -5,6 +5,7 @@ The maps and initialisations are the reference's (`ee.reference.recursive`); her
 short uptraining lets the shared weights and the low-rank terms settle, with the source model as teacher.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import torch
@@ -54,6 +55,17 @@ def convert(weights: Mapping, source: LlamaConfig, recursions: int, rank: int, p
                 tensor.zero_()
     model.load_state_dict(own)
     return model
+
+
+def truncate(model: Decoder, rank: int) -> Decoder:
+    """The same model with its low-rank terms cut to `rank`; of terms made by `convert`, the best ones of that rank."""
+    small = Decoder(dataclasses.replace(model.config, lora_rank=rank))
+    weights = {n: t for n, t in model.state_dict().items() if rank or not n.startswith("lora.")}
+    for name, tensor in weights.items():
+        if name.startswith("lora."):
+            weights[name] = tensor[:rank] if name.endswith(".A") else tensor[:, :rank]
+    small.load_state_dict(weights)
+    return small
 
 
 def uptrain(model: Decoder, teacher: Callable[[torch.Tensor], torch.Tensor], batches: Callable[[int], torch.Tensor], steps: int, rate: float, say=print) -> list[dict]:
