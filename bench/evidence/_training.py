@@ -50,9 +50,12 @@ def measure(recipe: str, options, steps: int | None = None) -> dict:
     torch.set_num_threads(options.threads)
     model, data = Decoder.load(folder), text(options.cache)
     held_out = spread(validation_windows(open_tokens(data, "valid"), 128), options.sample)
-    fit = spread(validation_windows(open_tokens(data, "train"), 128), FIT)
-    evaluation = Evaluation(model, held_out)
-    (evaluation.routed if model.config.router else evaluation.with_exits)(fit)
+    training = open_tokens(data, "train")
+    fit, evaluation = spread(validation_windows(training, 128), FIT), Evaluation(model, held_out)
+    if model.config.router:
+        evaluation.routed(fit)
+    else:
+        evaluation.with_exits(fit, training.ids)
     model.save(folder / "fitted")
     rows = (folder / "curve.csv").read_text().splitlines()
     names, last = rows[0].split(","), rows[-1].split(",")

@@ -8,7 +8,7 @@ import sys
 import torch
 
 from ..errors import UserError, run_main
-from .data import batches, validation_losses
+from .data import prepare
 from .loop import Run
 from .recipes import RECIPES
 
@@ -37,15 +37,9 @@ def main(argv) -> None:
         raise UserError(f"--device '{args.device}' is not available; this machine has cpu{' and cuda' if torch.cuda.is_available() else ''}")
     torch.set_num_threads(args.threads)
     recipe = RECIPES[args.recipe]
-    recipe = dataclasses.replace(
-        recipe, steps=args.steps or recipe.steps, options=dataclasses.replace(recipe.options, seed=args.seed)
-    )
-    read = batches(args.data, recipe, args.seed)
-    run = Run(
-        recipe, args.out, read, lambda model: validation_losses(model, args.data, recipe.length), args.minutes,
-        args.device, args.seed, lambda line: print(line, flush=True),
-    )  # fmt: skip
-    run.run()
+    recipe = dataclasses.replace(recipe, steps=args.steps or recipe.steps, options=dataclasses.replace(recipe.options, seed=args.seed))
+    recipe, read, validate = prepare(recipe, args.data, args.seed)
+    Run(recipe, args.out, read, validate, args.minutes, args.device, args.seed, lambda line: print(line, flush=True)).run()
 
 
 if __name__ == "__main__":

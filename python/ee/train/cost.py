@@ -21,16 +21,16 @@ class Cost:
     weights: float
 
 
-def cost(config: ModelConfig, depths: np.ndarray, checks_logits: bool = False, probes: bool = False) -> Cost:
+def cost(config: ModelConfig, depths: np.ndarray, checks_logits: bool = False, probe_rows: int = 0) -> Cost:
     """Mean cost of rows of these depths [rows] in layers. `checks_logits`: every exit a row meets computes its full
-    logits (the one it leaves by is then its output); `probes`: a linear probe there."""
+    logits (the one it leaves by is then its output); `probe_rows`: dot products of the hidden size that a check costs otherwise."""
     c, unit = config, config.layer_macs()
     depths = np.asarray(depths)
     head = c.head_macs() / unit
     met = np.zeros(depths.shape)
     for e in c.exits:
         met += depths >= e
-    checked = np.where(np.isin(depths, c.exits), met - 1, met) * head if checks_logits else met * (c.hidden / unit if probes else 0.0)
+    checked = np.where(np.isin(depths, c.exits), met - 1, met) * head if checks_logits else met * probe_rows * c.hidden / unit
     low_rank = c.lora_rank * sum(i + o for i, o in _shapes(c)) / unit if c.lora_rank else 0.0
     run = depths * (1 + low_rank) + head + checked
     skipped = c.depth - depths

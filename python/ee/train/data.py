@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Batches of a training run, and its quick validation; the careful measurement is in `evaluate.py`."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch.nn.functional as F
 
 from ..data.reader import Windows, open_tokens, validation_windows, windows
 from ..models import Decoder
+from ..models.encoder import EncoderConfig
 from ..models.routed import threshold
+from . import classifier
 
 
 def batches(folder, recipe, seed: int) -> Callable[[int], torch.Tensor]:
@@ -51,3 +54,17 @@ def validation_losses(model: Decoder, folder, length: int, rows: int = 64) -> di
             losses = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
             sums[name] = sums.get(name, 0.0) + float((losses * mask).sum())
     return {name: value / float(sample.mask.sum()) for name, value in sums.items()}
+
+
+def prepare(recipe, folder, seed: int):
+    """(recipe, batches, validate) of a run on the text in `folder`; an encoder gets its classes from the data."""
+    if not isinstance(recipe.config, EncoderConfig):
+        return recipe, batches(folder, recipe, seed), lambda model: validation_losses(model, folder, recipe.length)
+    training, held_out = classifier.load(folder, recipe.length)
+    recipe = dataclasses.replace(recipe, config=dataclasses.replace(recipe.config, classes=len(training.classes)))
+
+    def accuracies(model) -> dict[str, float]:
+        right = (classifier.all_logits(model, held_out).argmax(-1) == held_out.label).mean(1)
+        return {"full": float(right[-1]), "exit1": float(right[0])}
+
+    return recipe, classifier.batches(training, recipe.batch, seed), accuracies

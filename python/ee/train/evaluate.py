@@ -13,13 +13,14 @@ import torch
 
 from ..data.reader import Windows
 from ..models import Decoder
-from . import policies, probes
+from . import few_rows, policies, probes
 from .collect import collect
 from .cost import Cost, cost
 from .data import trained_thetas
 from .policies import Outcome
 
 PRICES = (0.003, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
+K_ROWS = 8
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 RATES = ((0.9, 0.8), (0.8, 0.6), (0.667, 0.333), (0.5, 0.2), (0.35, 0.12), (0.2, 0.05))
 
@@ -63,8 +64,8 @@ class Evaluation:
         else:
             self.full = policies.run(model, text, policies.fixed(c.depth))
 
-    def add(self, policy: str, setting: dict, outcome: Outcome, random: Outcome | None = None, checks_logits: bool = False, probes: bool = False) -> Point:
-        price: Cost = cost(self.model.config, outcome.depths, checks_logits, probes)
+    def add(self, policy: str, setting: dict, outcome: Outcome, random: Outcome | None = None, checks_logits: bool = False, probe_rows: int = 0) -> Point:
+        price: Cost = cost(self.model.config, outcome.depths, checks_logits, probe_rows)
         excess, depths = outcome.losses - self.full.losses, np.unique(outcome.depths, return_counts=True)
         point = Point(
             policy, setting, float(outcome.depths.mean()), price.macs, price.weights, float(outcome.losses.mean()), float(excess.mean()),
@@ -85,10 +86,10 @@ class Evaluation:
         random = policies.run(self.model, self.text, policies.random_exits(histogram, 1)) if len(histogram) > 1 else None
         self.add(policy, setting, outcome, random, **flags)
 
-    def with_exits(self, fit_text: Windows) -> None:
+    def with_exits(self, fit_text: Windows, fit_tokens: np.ndarray) -> None:
         """Exits and loops: fixed depths, probes with both labels, the margin of full logits, and gates where there are some.
 
-        The `saved` probe predicts the nats that full depth would save; a row leaves when that is less than a price per
+        `fit_tokens` is the stream of training tokens (for the candidates of k-row heads). The `saved` probe predicts the nats that full depth would save; a row leaves when that is less than a price per
         cost unit times the units it saves, so one number gives every exit its own threshold."""
         model, c = self.model, self.model.config
         for depth in (*c.exits, c.depth):
@@ -100,8 +101,8 @@ class Evaluation:
         probes.install(model, saved)
         full = cost(c, np.array([c.depth])).macs
         for price in PRICES:
-            thresholds = {d: -price * (full - cost(c, np.array([d]), probes=True).macs) for d in c.exits}
-            self._adaptive("probe saved", {"price": price}, policies.probe(thresholds), probes=True)
+            thresholds = {d: -price * (full - cost(c, np.array([d]), probe_rows=1).macs) for d in c.exits}
+            self._adaptive("probe saved", {"price": price}, policies.probe(thresholds), probe_rows=1)
         if c.gates:
             # A gate's log-odds is that of "stop here"; fitted on the same label as the probe.
             with torch.no_grad():
@@ -109,13 +110,18 @@ class Evaluation:
                     gate.weight.copy_(torch.from_numpy(weight).reshape(1, -1))
                     gate.bias.fill_(bias)
             for q in LEVELS:
-                self._adaptive("gate cdf", {"q": q}, policies.cumulative(q), probes=True)
+                self._adaptive("gate cdf", {"q": q}, policies.cumulative(q), probe_rows=1)
         probes.install(model, agreement)
         for level in LEVELS:
             logit = float(np.log(level / (1 - level)))
-            self._adaptive("probe agreement", {"level": level}, policies.probe({d: logit for d in c.exits}), probes=True)
+            self._adaptive("probe agreement", {"level": level}, policies.probe({d: logit for d in c.exits}), probe_rows=1)
             at = float(np.quantile(sample.scores["margin"], level))
             self._adaptive("margin", {"threshold": round(at, 3)}, policies.criterion("margin", {d: at for d in c.exits}), checks_logits=True)
+        table = few_rows.successors(fit_tokens, c.vocab, K_ROWS)
+        heads = few_rows.fit(model, sample, fit_text.inputs[fit_text.mask], table)
+        for level in LEVELS:
+            logit = float(np.log(level / (1 - level)))
+            self._adaptive("k-row head", {"k": K_ROWS, "level": level}, policies.few_rows(heads, logit), probe_rows=K_ROWS + 1)
         probes.install(model, saved)
 
     def routed(self, fit_text: Windows) -> None:

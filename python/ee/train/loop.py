@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from ..errors import UserError
-from ..models import Decoder
 from .objectives import OBJECTIVES
 from .optimiser import Optimiser
+from .plots import training_curve
 
 STATE = "state.pt"
 
@@ -24,14 +24,14 @@ STATE = "state.pt"
 class Run:
     """One training in `folder`: state.pt (to resume), curve.csv, and when finished model.safetensors.
 
-    `batches(step)` gives ids [batch, length + 1]; `validate(model)` a dict of losses, logged with each checkpoint."""
+    `batches(step)` gives what the objective takes, a tensor or a tuple of them; `validate(model)` a dict of losses, logged with each checkpoint."""
 
     def __init__(self, recipe, folder, batches, validate, minutes: float, device: str = "cpu", seed: int = 0, say=print):
         self.recipe, self.folder, self.batches, self.validate = recipe, Path(folder), batches, validate
         self.budget, self.device, self.seed, self.say = minutes * 60, device, seed, say
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(seed)
-        self.model = Decoder(recipe.config).to(device)
+        self.model = recipe.build().to(device)
         self.optimiser = Optimiser(self.model, recipe)
         self.steps_done, self.spent, self.rows = 0, 0.0, []
         if (self.folder / STATE).exists():
@@ -67,18 +67,21 @@ class Run:
             writer.writeheader()
             writer.writerows(self.rows)
 
+    def _to_device(self, batch):
+        return tuple(t.to(self.device) for t in batch) if isinstance(batch, tuple) else batch.to(self.device)
+
     def progress(self) -> float:
         return min(1.0, max(self.steps_done / self.recipe.steps, self.spent / self.budget))
 
-    def run(self, log_every: int = 20, save_every: float = 120.0, validate_every: float = 600.0) -> Decoder:
+    def run(self, log_every: int = 20, save_every: float = 120.0, validate_every: float = 600.0) -> torch.nn.Module:
         """Train to the end of the steps or of the budget, whichever is first; seconds between saves and validations."""
         objective, options = OBJECTIVES[self.recipe.objective], self.recipe.options
         sums, counts, saved, checked, shown = {}, {}, self.spent, self.spent, time.monotonic()
         while self.progress() < 1.0:
             began, step = time.monotonic(), self.steps_done
-            ids = self.batches(step).to(self.device)
+            batch = self._to_device(self.batches(step))
             with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-                loss, parts = objective(self.model, ids, step, options)
+                loss, parts = objective(self.model, batch, step, options)
             if not torch.isfinite(loss):
                 raise UserError(f"{self.folder}: the loss is {loss.item()} at step {step}; lower adam_rate or muon_rate")
             loss.backward()
@@ -104,6 +107,10 @@ class Run:
                 self._save()
                 self._write_curve()
         self.model.save(self.folder)
+        try:
+            training_curve(self.folder)
+        except ImportError:
+            self.say("no curve.png: matplotlib is not installed (extra `train`)")
         return self.model
 
     def _line(self, row: dict) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What a training step minimises, one function per method: (model, ids, step) -> (loss, parts for the log).
+"""What a training step minimises, one function per method: (model, batch, step) -> (loss, parts for the log).
 
-`ids` [batch, seq + 1]; row t predicts token t + 1. Losses are mean cross-entropies in nats per token. A step trains
+For decoders the batch is `ids` [batch, seq + 1]; row t predicts token t + 1. Losses are mean cross-entropies in nats per token. A step trains
 at most one early output besides the last one, in rotation over steps, so that its cost stays near a plain step's.
 """
 
@@ -74,4 +74,13 @@ def routed(model: Decoder, ids: torch.Tensor, step: int, options) -> tuple[torch
     return loss + options.router_weight * auxiliary, {"full": loss, "router": auxiliary}
 
 
-OBJECTIVES = {f.__name__: f for f in (dense, early_exit, looped, routed)}
+def classifier(model, batch, step: int, options) -> tuple[torch.Tensor, dict]:
+    """Every exit of an encoder, deeper ones weighing more (weight of layer l, from 1: l)."""
+    ids, present, label = batch
+    logits = model(ids, present).float()
+    losses = torch.stack([F.cross_entropy(z, label) for z in logits])
+    weight = torch.arange(1, len(losses) + 1, device=losses.device)
+    return (losses * weight).sum() / weight.sum(), {"full": losses[-1], "exit1": losses[0]}
+
+
+OBJECTIVES = {f.__name__: f for f in (dense, early_exit, looped, routed, classifier)}

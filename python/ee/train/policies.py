@@ -16,8 +16,10 @@ from ..data.reader import Windows
 from ..models import Decoder
 from ..models.routed import threshold
 from ..nn import score
+from .few_rows import FewRows
 
-Leave = Callable[[int, torch.Tensor], torch.Tensor]
+# (depth, state [batch, seq, hidden], ids [batch, seq]) -> rows [batch, seq] that leave there
+Leave = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass
@@ -32,21 +34,21 @@ class Outcome:
 
 def fixed(depth: int) -> Callable[[Decoder], Leave]:
     """Every row leaves after `depth` layers."""
-    return lambda model: lambda d, h: torch.full(h.shape[:2], d == depth, device=h.device)
+    return lambda model: lambda d, h, ids: torch.full(h.shape[:2], d == depth, device=h.device)
 
 
 def probe(thresholds: dict[int, float]) -> Callable[[Decoder], Leave]:
     """A row leaves where w . h + b >= threshold of that exit."""
 
     def make(model: Decoder) -> Leave:
-        return lambda d, h: model.exits[str(d)]["probe"](h.float()).squeeze(-1) >= thresholds[d]
+        return lambda d, h, ids: model.exits[str(d)]["probe"](h.float()).squeeze(-1) >= thresholds[d]
 
     return make
 
 
 def criterion(name: str, thresholds: dict[int, float]) -> Callable[[Decoder], Leave]:
     """A row leaves where the criterion on the exit's full logits reaches the threshold (logit space)."""
-    return lambda model: lambda d, h: score(name, model.exit_logits(h).float(), h, h) >= thresholds[d]
+    return lambda model: lambda d, h, ids: score(name, model.exit_logits(h).float(), h, h) >= thresholds[d]
 
 
 def cumulative(q: float) -> Callable[[Decoder], Leave]:
@@ -56,7 +58,7 @@ def cumulative(q: float) -> Callable[[Decoder], Leave]:
     def make(model: Decoder) -> Leave:
         survival: list[torch.Tensor] = []
 
-        def leave(d: int, h: torch.Tensor) -> torch.Tensor:
+        def leave(d: int, h: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
             if d == model.config.exits[0]:
                 survival.clear()
             gate = model.gates[model.config.exits.index(d)](h.float()).squeeze(-1)
@@ -68,13 +70,18 @@ def cumulative(q: float) -> Callable[[Decoder], Leave]:
     return make
 
 
+def few_rows(heads: dict[int, FewRows], level: float) -> Callable[[Decoder], Leave]:
+    """A row leaves where the k-row head's score reaches `level` (log-odds)."""
+    return lambda model: lambda d, h, ids: heads[d].score(model, h, ids) >= level
+
+
 def random_exits(histogram: dict[int, float], seed: int) -> Callable[[Decoder], Leave]:
     """Rows leave at random with the given shares per depth, independent of what they are."""
 
     def make(model: Decoder) -> Leave:
         generator = torch.Generator().manual_seed(seed)
 
-        def leave(d: int, h: torch.Tensor) -> torch.Tensor:
+        def leave(d: int, h: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
             remaining = sum(share for depth, share in histogram.items() if depth >= d)
             odds = histogram.get(d, 0.0) / remaining if remaining > 0 else 0.0
             return (torch.rand(h.shape[:2], generator=generator) < odds).to(h.device)
@@ -88,7 +95,12 @@ def random_exits(histogram: dict[int, float], seed: int) -> Callable[[Decoder], 
 def run(model: Decoder, text: Windows, make: Callable[[Decoder], Leave], batch: int = 16) -> Outcome:
     """The policy on `text`; unmasked places only."""
     leave = make(model)
-    return _outcome(model, text, batch, lambda x: (lambda state, depths: (model.exit_logits(state), depths))(*model.adaptive(x, leave)))
+
+    def step(x):
+        state, depths = model.adaptive(x, lambda d, h: leave(d, h, x))
+        return model.exit_logits(state), depths
+
+    return _outcome(model, text, batch, step)
 
 
 @torch.no_grad()

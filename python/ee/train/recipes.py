@@ -3,7 +3,8 @@
 
 from dataclasses import dataclass, field
 
-from ..models import ModelConfig
+from ..models import Decoder, ModelConfig
+from ..models.encoder import Encoder, EncoderConfig
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Recipe:
     """`batch` windows of `length` tokens a step; learning rates after `warmup` steps, falling linearly to `floor` of
     themselves over the second half of the run. Matrices of layers are trained by Muon, everything else by AdamW."""
 
-    config: ModelConfig
+    config: ModelConfig | EncoderConfig
     objective: str
     about: str
     batch: int = 8
@@ -37,6 +38,10 @@ class Recipe:
     weight_decay: float = 0.05
     floor: float = 0.02
     options: Options = field(default_factory=Options)
+
+    def build(self) -> Decoder | Encoder:
+        """A new model with random weights from torch's generator."""
+        return (Encoder if isinstance(self.config, EncoderConfig) else Decoder)(self.config)
 
 
 def _small(**shape) -> ModelConfig:
@@ -65,5 +70,9 @@ RECIPES = {
             2048, 256, 4, 2, 64, 576, block=3, recursions=4, shared=False, router=True, capacities=(1.0, 0.55, 0.35, 0.2), kv_fill="skip",
         ),
         "routed", "the larger one: four stages of three layers each, rows are routed on or leave", batch=32, steps=12000, adam_rate=3e-3,
+    ),
+    "classifier": Recipe(
+        EncoderConfig(2048, 128, 4, 4, 32, 384, layers=6, classes=0), "classifier",
+        "an encoder of six layers with an exit after each, on package descriptions (its classes are the data's)", batch=64, length=32, steps=4000, adam_rate=2e-3,
     ),
 }  # fmt: skip

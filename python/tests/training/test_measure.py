@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from ee.data.reader import Windows  # noqa: E402
 from ee.models import Decoder, ModelConfig  # noqa: E402
-from ee.train import policies, probes  # noqa: E402
+from ee.train import few_rows, policies, probes  # noqa: E402
 from ee.train.collect import collect  # noqa: E402
 from ee.train.cost import cost  # noqa: E402
 from ee.train.evaluate import Evaluation, interval, target_rates  # noqa: E402
@@ -49,7 +49,7 @@ def test_cost_by_hand():
     assert cost(skip, depths).macs == pytest.approx(18 / 4 + 0.25)
     # Full logits at each exit met: 1 head for the row that left at once, 2 for the next, 3 for those at full depth.
     assert cost(skip, depths, checks_logits=True).macs == pytest.approx(18 / 4 + 0.25 * (1 + 2 + 3 + 3) / 4)
-    assert cost(skip, depths, probes=True).macs == pytest.approx(18 / 4 + 0.25 + (1 + 2 + 2 + 2) / 4 * 32 / 7680)
+    assert cost(skip, depths, probe_rows=1).macs == pytest.approx(18 / 4 + 0.25 + (1 + 2 + 2 + 2) / 4 * 32 / 7680)
 
 
 def test_logistic_probe_finds_the_known_odds():
@@ -113,6 +113,24 @@ def test_cumulative_gates_by_hand():
     assert set(want) == {2, 4, 6}
 
 
+def test_successors_by_hand():
+    # 1 is followed by 2 (twice) and 3; 2 by 1 and 1; 3 by 1. Token 0 never occurs: the most frequent ones (1, then 2) stand in.
+    ids = np.array([1, 2, 1, 2, 1, 3, 1])
+    assert few_rows.successors(ids, 4, 2).tolist() == [[1, 2], [2, 3], [1, 2], [1, 2]]
+
+
+def test_few_row_features_by_hand():
+    model = make()
+    h, ids = torch.randn(5, C.hidden, generator=torch.Generator().manual_seed(2)), torch.tensor([3, 1, 4, 1, 5])
+    table = torch.randint(0, C.vocab, (C.vocab, 6), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        got = few_rows.FewRows.features(model, h, ids, table).double().numpy()
+        z = np.sort(np.take_along_axis(model.head(h).double().numpy(), table[ids].numpy(), 1), 1)
+    p = np.exp(z - z[:, -1:]) / np.exp(z - z[:, -1:]).sum(1, keepdims=True)
+    want = np.stack([z[:, -1], z[:, -1] - z[:, -2], np.log(p[:, -1] / p[:, :-1].sum(1))], 1)
+    assert np.allclose(got[:, :3], want, atol=1e-4) and np.array_equal(got[:, 3:], h.double().numpy())
+
+
 def test_random_exits_have_the_histogram():
     outcome = policies.run(make(), text(rows=200), policies.random_exits({2: 0.2, 4: 0.5, 6: 0.3}, 1))
     shares = [float((outcome.depths == d).mean()) for d in (2, 4, 6)]
@@ -143,7 +161,7 @@ def test_evaluation_of_a_random_model_is_consistent():
     lines = []
     model = make(kv_fill="propagate")
     evaluation = Evaluation(model, text(rows=20), lines.append)
-    evaluation.with_exits(text(rows=30, seed=5))
+    evaluation.with_exits(text(rows=30, seed=5), np.arange(3000) % C.vocab)
     fixed = {p.setting["depth"]: p for p in evaluation.points if p.policy == "fixed"}
     assert fixed[6].excess == 0 and fixed[6].agreement == 1 and fixed[2].mean_depth == 2
     assert len(lines) == len(evaluation.points)
