@@ -48,7 +48,8 @@ def measure(recipe: str, options, steps: int | None = None) -> dict:
 
     folder = train(recipe, options, steps)
     torch.set_num_threads(options.threads)
-    model, data = Decoder.load(folder), text(options.cache)
+    # What ships is rounded, so that is what is measured.
+    model, data = Decoder.load(folder).round_matrices(), text(options.cache)
     held_out = spread(validation_windows(open_tokens(data, "valid"), 128), options.sample)
     training = open_tokens(data, "train")
     fit, evaluation = spread(validation_windows(training, 128), FIT), Evaluation(model, held_out)
@@ -56,7 +57,7 @@ def measure(recipe: str, options, steps: int | None = None) -> dict:
         evaluation.routed(fit)
     else:
         evaluation.with_exits(fit, training.ids)
-    model.save(folder / "fitted")
+    model.save(folder / "fitted", narrow=True)
     rows = (folder / "curve.csv").read_text().splitlines()
     names, last = rows[0].split(","), rows[-1].split(",")
     run = {k: float(v) for k, v in zip(names, last) if v and k in ("step", "tokens", "seconds")}

@@ -133,12 +133,26 @@ class Decoder(nn.Module):
             pass
         return self.head(h) if self.config.coda or not self.config.loop_norm else self.exit_logits(h)
 
-    def save(self, folder, dtype: torch.dtype = torch.float32) -> None:
-        """config.json and model.safetensors in `folder`."""
+    @torch.no_grad()
+    def round_matrices(self) -> "Decoder":
+        """Matrices of layers, embedding and low-rank terms to the nearest bfloat16, in place: what `save(narrow=True)` keeps."""
+        for name, p in self.named_parameters():
+            if self._narrow(name, p):
+                p.copy_(p.bfloat16())
+        return self
+
+    @staticmethod
+    def _narrow(name: str, p: torch.Tensor) -> bool:
+        return p.ndim == 2 and name.startswith(("model.", "lora."))
+
+    def save(self, folder, narrow: bool = False) -> None:
+        """ee_config.json and model.safetensors in `folder`; `narrow` stores the large matrices as bfloat16 (norms, routers,
+        gates and probes stay float32)."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.config.save(folder / "ee_config.json")
-        save_file({k: v.detach().to(dtype).contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors")
+        weights = {k: v.detach().to(torch.bfloat16 if narrow and self._narrow(k, v) else torch.float32) for k, v in self.state_dict().items()}
+        save_file({k: v.contiguous() for k, v in weights.items()}, folder / "model.safetensors")
 
     @staticmethod
     def load(folder, device="cpu") -> "Decoder":

@@ -142,6 +142,9 @@ def test_save_and_load(tmp_path):
     again = Decoder.load(tmp_path)
     assert again.config == model.config
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+    model.round_matrices().save(tmp_path, narrow=True)
+    assert (tmp_path / "model.safetensors").stat().st_size < 0.6 * 4 * sum(p.numel() for p in model.parameters()) + 10_000
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), Decoder.load(tmp_path).state_dict().values(), strict=True))
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(UserError, match="model.safetensors"):
         Decoder.load(tmp_path)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""python -m ee.train.ship RUN RESULT DATA OUT: a trained model as a folder that can be given away, with its card.
+
+RUN is a run's folder after its measurement (`./evidence train-NAME`), RESULT the JSON that wrote, DATA the text's folder.
+The card says what the text was, how and how long the model was trained, and what its depth buys.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from ..errors import UserError, run_main
+from .plots import cost_curve
+from .recipes import RECIPES
+
+LARGEST = 16 * 2**20
+
+
+def _best(points: list[dict], ratio: float) -> dict | None:
+    """The point of least loss among those that cost at most 1 / `ratio` of full depth's multiply-adds."""
+    full = max(p["macs"] for p in points if p["policy"] in ("fixed", "forced"))
+    cheap = [p for p in points if p["macs"] * ratio <= full and p["random_loss"] is not None]
+    return min(cheap, key=lambda p: p["loss"], default=None)
+
+
+def card(name: str, record: dict, manifest: dict, sizes: dict[str, int]) -> str:
+    """The README of a model."""
+    result, recipe = record["result"], RECIPES[record["result"]["recipe"]]
+    c, run = result["config"], result["run"]
+    fixed = [p for p in result["points"] if p["policy"] in ("fixed", "forced")]
+    lines = [
+        f"# {name}", "", f"{recipe.about[0].upper()}{recipe.about[1:]}. A demonstration model of {result['parameters']:,} parameters; it has the register of its text and little sense.", "",
+        "| | |", "|---|---|",
+        f"| layers run at full depth | {fixed[-1]['mean_depth']:.0f} |",
+        f"| hidden, heads / K,V heads, FFN | {c['hidden']}, {c['heads']} / {c['kv_heads']}, {c['ffn']} |",
+        f"| vocabulary | {c['vocab']:,}, byte-level BPE |",
+        f"| K,V of rows that left | {c['kv_fill']} |",
+        f"| trained on | {run['tokens']:,.0f} tokens in {run['seconds'] / 60:.0f} minutes of one CPU thread, batch {recipe.batch} x {recipe.length} |",
+        f"| recipe | `python -m ee.train {result['recipe']}` ({recipe.objective}), seed {recipe.options.seed} |",
+        f"| weights | {sizes['model.safetensors'] / 2**20:.1f} MiB, bfloat16 matrices |", "",
+        "## Text", "", "Rebuilt by `python -m ee.data` from packages; nothing of it is stored here. Validation is by document.", "",
+        "| package | version | registry |", "|---|---|---|",
+        *(f"| {p['name']} | {p['version']} | {p['registry']} |" for p in manifest["packages"]), "",
+        "## What depth buys", "",
+        f"Measured on {result['tokens_measured']:,} tokens of {result['documents_measured']} held-out documents, on the weights as they are stored. One cost unit is one layer's "
+        f"{result['unit_macs']:,} multiply-adds; the head is counted. Every number: `bench/results/{record['item']}.json`.", "",
+        "| policy | mean layers | cost units | loss | above full depth | agreement | random exits: loss |", "|---|--:|--:|--:|--:|--:|--:|",
+    ]  # fmt: skip
+    shown = fixed + [p for p in (_best(result["points"], r) for r in (1.25, 1.5, 2.0)) if p is not None]
+    for i, p in enumerate(shown):
+        if p in shown[:i]:
+            continue
+        setting = ", ".join(f"{k} {v}" for k, v in p["setting"].items())
+        random = "" if p["random_loss"] is None else f"{p['random_loss']:.4f}"
+        lines.append(f"| {p['policy']} {setting} | {p['mean_depth']:.2f} | {p['macs']:.2f} | {p['loss']:.4f} | {p['excess']:+.4f} | {p['agreement']:.3f} | {random} |")
+    lines += ["", "Lowest loss at 1.25, 1.5 and 2 times fewer multiply-adds than full depth, where there is such a policy.", "", "![Loss and agreement against cost](cost.png)", "", "![Training](curve.png)", ""]
+    return "\n".join(lines)
+
+
+def main(argv) -> None:
+    parser = argparse.ArgumentParser(prog="python -m ee.train.ship", description=__doc__.split("\n\n")[0])
+    for name in ("run", "result", "data", "out"):
+        parser.add_argument(name, type=Path)
+    args = parser.parse_args(argv)
+    record, manifest = json.loads(args.result.read_text()), json.loads((args.data / "manifest.json").read_text())
+    weights = args.run / "fitted" / "model.safetensors"
+    if weights.stat().st_size > LARGEST:
+        raise UserError(f"{weights}: {weights.stat().st_size} bytes; a model that ships has at most {LARGEST}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for source in (weights, args.run / "fitted" / "ee_config.json", args.data / "tokenizer.json", args.data / "tokenizer_config.json", args.run / "curve.csv", args.run / "curve.png"):
+        shutil.copyfile(source, args.out / source.name)
+    cost_curve(record["result"], args.out / "cost.png")
+    sizes = {p.name: p.stat().st_size for p in args.out.iterdir()}
+    (args.out / "README.md").write_text(card(args.out.name, record, manifest, sizes))
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
