@@ -36,7 +36,7 @@ def torch_greedy(model, prompts, steps):
 def double_model(bench):
     import torch
     from ee.checkpoint import open_checkpoint
-    from ee.reference import TorchLlama
+    from ee.torch_llama import TorchLlama
 
     torch.set_grad_enabled(False)
     return TorchLlama(open_checkpoint(SOURCE), torch.float64)

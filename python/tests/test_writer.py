@@ -10,7 +10,7 @@ from ee.oracle import Oracle
 from ee.tiny import tiny_checkpoint, tiny_config, write_tiny
 
 torch = pytest.importorskip("torch")
-from ee.reference import TorchLlama  # noqa: E402
+from ee.torch_llama import TorchLlama  # noqa: E402
 
 SHAPES = {
     "tied": dict(layers=2),
