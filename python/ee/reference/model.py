@@ -188,23 +188,26 @@ def as_float64(weights: Mapping[str, object]) -> dict[str, torch.Tensor]:
 def random_weights(
     config: Config, seed: int, head_scale: float = 1.0, lora_rank: int = 0, probes: Sequence[int] = ()
 ) -> dict[str, torch.Tensor]:
-    """Random float64 weights whose greedy text wanders: unit-gain linears, and an embedding small beside what layers add.
+    """Random float64 weights whose greedy text wanders: an embedding small beside what layers add, so that a tied head
+    does not repeat the last token, and attention sharp enough that the text does not settle.
 
-    `head_scale` multiplies the logits: larger heads are surer, so more rows leave. `lora_rank` > 0 gives every linear
-    of every unrolled layer a LoRA; `probes` lists the exits (layers run before them) that get a probe."""
+    Logits have a spread of 3 * `head_scale`: larger heads are surer, so more rows leave. `lora_rank` > 0 gives every
+    linear of every unrolled layer a LoRA; `probes` lists the exits (layers run before them) that get a probe."""
     rng = np.random.default_rng(seed)
 
     def normal(shape: Sequence[int], scale: float) -> torch.Tensor:
         return torch.from_numpy(rng.standard_normal(tuple(shape)) * scale)
 
-    weights = {}
+    weights, embed, spread = {}, 0.1, 3 * head_scale
     for name, shape in config.tensor_shapes().items():
         if len(shape) == 1:
             weights[name] = 1 + normal(shape, 0.1)
-        elif name == HEAD or (name == EMBED and config.tied):
-            weights[name] = normal(shape, head_scale * 3 / config.hidden**0.5)
+        elif name in (EMBED, HEAD):
+            weights[name] = normal(shape, embed if name == EMBED else spread / config.hidden**0.5)
         else:
-            weights[name] = normal(shape, 0.25 if name == EMBED else shape[1] ** -0.5)
+            weights[name] = normal(shape, (2 if "q_proj" in name or "k_proj" in name else 1) * shape[1] ** -0.5)
+    if config.tied:
+        weights[FINAL_NORM] *= spread / (embed * config.hidden**0.5)
     for layer in range(config.layers if lora_rank else 0):
         for name in LINEARS:
             out, inner = config.linear_shape(name)
