@@ -101,8 +101,8 @@ def rope(x: torch.Tensor, positions: Sequence[int], theta: float) -> torch.Tenso
     half = x.shape[-1] // 2
     frequency = theta ** -(torch.arange(half, dtype=torch.float64) / half)
     angle = torch.tensor([float(p) for p in positions], dtype=torch.float64)[:, None, None] * frequency
-    a, b = x[..., :half], x[..., half:]
-    return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], -1)
+    a, b, cos, sin = x[..., :half], x[..., half:], angle.cos(), angle.sin()
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
