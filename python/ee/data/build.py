@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tokenizers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ..errors import UserError
@@ -24,7 +25,7 @@ from .fetch import Package, debian, pypi, sha256
 from .reader import END
 from .sources import SOURCES, Source
 
-FORMAT = 1  # part of the manifest: a build by another version of this package is made anew
+RECIPE = ("sources.py", "markup.py", "roff.py", "clean.py", "build.py", "../tokenizer_files.py")  # code the bytes depend on
 END_TEXT = "<|endoftext|>"
 OUTPUTS = ("train.bin", "valid.bin", "train.index.json", "valid.index.json", "tokenizer.json", "tokenizer_config.json")
 
@@ -120,6 +121,12 @@ def write_split(folder: Path, name: str, documents: list[Document], tokenizer: T
     return {"documents": len(entries), "tokens": offset, "bytes": sum(e["bytes"] for e in entries), "domains": dict(sorted(domains.items()))}
 
 
+def recipe() -> dict:
+    """Identity of the code that makes the bytes: a data folder written by other code is built anew."""
+    here = Path(__file__).parent
+    return {"code_sha256": hashlib.sha256("".join(sha256(here / name) for name in RECIPE).encode()).hexdigest(), "tokenizers": tokenizers.__version__}
+
+
 def is_current(out: Path, wanted: dict) -> bool:
     """Whether `out` holds a whole build whose manifest agrees with `wanted` and whose files are the recorded ones."""
     try:
@@ -139,7 +146,7 @@ def build(out: Path, cache: Path, settings: Settings = Settings(), sources: tupl
     chosen = [known[n] for n in settings.sources]
     packages = fetch(chosen, cache)
     wanted = {
-        "format": FORMAT,
+        "recipe": recipe(),
         "settings": {"vocab": settings.vocab, "valid": settings.valid, "seed": settings.seed, "sources": list(settings.sources)},
         "packages": [p.facts() for p in packages.values()],
     }
