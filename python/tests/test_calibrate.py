@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ee.calibrate import NEVER, Target, TraceFile, bootstrap, capacity_thresholds, coordinate_search, forced, learn_then_test
-from ee.calibrate import outcome, random_exits, resplits, separate_path, shared_grid, token_values, write_policy
+from ee.calibrate import free_threshold, outcome, random_exits, resplits, separate_path, shared_grid, token_values, write_policy
 from ee.calibrate.__main__ import main
 from ee.calibrate.ltt import P_VALUES, betting, binomial_cdf, fixed_sequence, hoeffding, hoeffding_bentkus, policies, unit_risks
 from ee.calibrate.outcome import leaving, token_cost
@@ -453,3 +453,26 @@ def test_command_keeps_full_depth_and_refuses(tmp_path, capsys):
         assert run_main(main, [str(tmp_path / "t.npz"), *flags, "-o", str(out)]) == 1
         assert capsys.readouterr().err == f"error: {message}\n"
     assert out.read_text() == "mine"
+
+
+def test_free_threshold_in_log_odds(tmp_path, capsys):
+    """Two clear groups of margins: FREE's grid ends between them; the threshold is its log-odds, compared strictly."""
+    margins = np.concatenate([np.linspace(0.05, 0.35, 60), np.linspace(0.75, 0.97, 60)])
+    agree = np.repeat([0, 1], 60)
+    grid = np.linspace(0.3, 0.9, 10)
+    trace = TraceFile(
+        *(("e1",), np.array([0]), "exit", np.array([1, 4]), np.array([1.0, 4.0]), np.zeros(1)),
+        scores=np.log(margins / (1 - margins))[:, None],
+        loss=np.zeros((120, 2)),
+        argmax=np.stack([agree, np.ones(120, int)], 1),
+        document=np.arange(120) % 40,
+    )
+    (found,) = free_threshold(trace)
+    margin = 1 / (1 + math.exp(-found))
+    assert np.abs(grid - margin).min() < 1e-6 and 0.35 < margin < 0.75
+    exact = np.float32(np.log(grid / (1 - grid)))[np.abs(grid - margin).argmin()]
+    equal = replace(trace, scores=np.full((120, 1), exact))
+    assert (leaving(equal, [found]) == 1).all()  # c > lambda is strict: an equal margin stays
+    trace.save(tmp_path / "t.npz")
+    assert run_main(main, [str(tmp_path / "t.npz"), "--method", "free"]) == 0
+    assert capsys.readouterr().out.startswith("FREE's estimator\ne1: threshold ")

@@ -75,7 +75,8 @@ def compress(data: bytes, widest: int) -> bytes:
 @pytest.mark.parametrize("size,widest", [(1, 16), (5000, 16), (60000, 16), (200000, 12), (30000, 10)])
 def test_lzw_inverts_compress(size, widest, tmp_path):
     rng = random.Random(size)
-    data = bytes(rng.choice(b"aaabcde \n") for _ in range(size // 2)) + b"ab" * (size // 4) + bytes(rng.randrange(256) for _ in range(max(1, size // 4)))
+    data = bytes(rng.choice(b"aaabcde \n") for _ in range(size // 2)) + b"ab" * (size // 4)
+    data += bytes(rng.randrange(256) for _ in range(max(1, size // 4)))
     body = compress(data, widest)
     if shutil.which("gzip"):  # the encoder above is right: a program written by others reads it
         (tmp_path / "x.Z").write_bytes(b"\x1f\x9d" + bytes([128 | widest]) + body)
@@ -298,7 +299,8 @@ def test_build_is_exact_and_repeatable(cache, tmp_path):
     assert not build(a, cache, SETTINGS, SOURCES, lines.append)
     tokenizer = Tokenizer.from_file(str(a / "tokenizer.json"))
     assert tokenizer.get_vocab_size() == 300 and tokenizer.token_to_id("<|endoftext|>") == END == 0
-    everything = {f"tales/t{i}": prose(i, 400) for i in range(6)} | {f"notes/n{i}": f"{prose(20 + i, 100)}<|endoftext|> naïve ☃ 2024\n" for i in range(40)}
+    everything = {f"tales/t{i}": prose(i, 400) for i in range(6)}
+    everything |= {f"notes/n{i}": f"{prose(20 + i, 100)}<|endoftext|> naïve ☃ 2024\n" for i in range(40)}
     everything["tales/copy"] = everything.pop("tales/t2")  # the copy comes first in the order of files
     names = {}
     for split in ("train", "valid"):
@@ -374,7 +376,8 @@ def test_unreachable_registry_and_wrong_content(cache, tmp_path, monkeypatch):
 def test_debian_package_from_the_cache(tmp_path):
     tree, cache = tmp_path / "tree", tmp_path / "cache"
     (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "DEBIAN/control").write_text("Package: tiny-doc-3.1\nVersion: 2-1\nArchitecture: all\nMaintainer: n <n@example.org>\nDescription: d\n")
+    control = "Package: tiny-doc-3.1\nVersion: 2-1\nArchitecture: all\nMaintainer: n <n@example.org>\nDescription: d\n"
+    (tree / "DEBIAN/control").write_text(control)
     (tree / "usr").mkdir()
     (tree / "usr/a.txt").write_text("hello")
     cache.mkdir()

@@ -13,5 +13,6 @@ from .trace_file import TraceFile
 
 __all__ = [
     *("NEVER", "Outcome", "Resplits", "Target", "TraceFile", "bootstrap", "capacity_thresholds", "coordinate_search", "forced"),
-    *("free_threshold", "learn_then_test", "outcome", "random_exits", "resplits", "separate_path", "shared_grid", "token_values", "write_policy"),
+    *("free_threshold", "learn_then_test", "outcome", "random_exits", "resplits", "separate_path", "shared_grid"),
+    *("token_values", "write_policy"),
 ]

@@ -81,14 +81,16 @@ def main(argv) -> int:
     if args.resplits < 0 or args.resplits and args.method != "ltt":
         raise UserError("--resplits must be a count, and belongs to --method ltt")
     p_value = args.p_value or ("betting" if loss else "hb")
-    target = Target(args.excess if loss else 1 - agreement, args.epsilon, "loss" if loss else "agreement", args.bound, p_value, args.unit, args.shared)
+    delta, risk = (args.excess, "loss") if loss else (1 - agreement, "agreement")
+    target = Target(delta, args.epsilon, risk, args.bound, p_value, args.unit, args.shared)
     trace = TraceFile.load(args.trace)
     fit, test, report = trace.split(SHARES, args.seed)
     both = trace.select(~np.isin(trace.document, np.unique(report.document)))
     wish = f"excess <= {args.excess:g} nats" if loss else f"agreement >= {agreement:g}"
     if args.method == "ltt":
         thresholds = learn_then_test(fit, test, target, args.seed)
-        what = f"Learn-then-Test ({p_value}, {len(np.unique(test.document))} documents): {wish} with probability {1 - args.epsilon:g}, by {args.unit}"
+        chance = f"with probability {1 - args.epsilon:g}, by {args.unit}"
+        what = f"Learn-then-Test ({p_value}, {len(np.unique(test.document))} documents): {wish} {chance}"
     elif args.method == "sweep":
         thresholds, what = sweep(both, target), f"Sweep: {wish} on the calibration text, no promise beyond"
     elif args.method == "free":
@@ -107,7 +109,8 @@ def main(argv) -> int:
     print("\n".join(table(report, used, 1000, args.seed)))
     if args.resplits:
         r = resplits(trace, target, args.resplits, seed=args.seed)
-        print(f"{r.n} resplits: {r.violations} broke the promise on all documents ({r.violations / r.n:.3f}, allowed {r.epsilon:g}), {r.held_out} on the documents left out, {r.full_depth} kept full depth; mean cost {r.cost:.3f}")
+        print(f"{r.n} resplits: {r.violations} broke the promise on all documents ({r.violations / r.n:.3f}, allowed {r.epsilon:g}),")
+        print(f"{r.held_out} on the documents left out, {r.full_depth} kept full depth; mean cost {r.cost:.3f}")
     if args.output:
         write_policy(Path(args.output), trace, thresholds, what)
     return 0

@@ -158,7 +158,7 @@ class Resplits:
         return next(k for k in range(self.n + 1) if binomial_cdf(k, self.n, self.epsilon) >= 0.999)
 
 
-def resplits(trace: TraceFile, target: Target, n: int = 200, fit_share: float = 0.3, calibrate_share: float = 0.5, seed: int = 0) -> Resplits:
+def resplits(trace: TraceFile, target: Target, n=200, fit_share=0.3, calibrate_share=0.5, seed=0) -> Resplits:
     """Calibrate `n` times and count how often the promise fails.
 
     A fit part is set aside once and makes the candidates. All other documents are the population: each resplit draws

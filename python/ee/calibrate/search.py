@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from ..errors import UserError
+from ..reference.free_threshold import fitted_threshold
 from .outcome import NEVER, leaving, token_cost
 from .trace_file import TraceFile
 
@@ -157,9 +158,8 @@ def free_threshold(trace: TraceFile) -> np.ndarray:
     margin's log-odds, so lambda becomes its log-odds, and the strict comparison the next float32 above.
     """
     if len(trace.names) != 1 or trace.rule != "exit":
-        raise UserError(f"--method free: takes a trace with one decision point of rule exit, this has {len(trace.names)} of rule {trace.rule}")
-    from ..reference.free_threshold import fitted_threshold
-
+        given = f"{len(trace.names)} of rule {trace.rule}"
+        raise UserError(f"--method free: takes a trace with one decision point of rule exit, this has {given}")
     confidence = 1 / (1 + np.exp(-np.clip(trace.scores[:, 0].astype(np.float64), -700, 700)))
     value = fitted_threshold(confidence, trace.agrees[:, trace.point_depth[0]])
     return np.array([np.nextafter(np.float32(np.log(value / (1 - value))), np.float32(np.inf))], np.float64)

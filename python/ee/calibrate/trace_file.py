@@ -9,7 +9,8 @@ A trace is one .npz file:
     rule         str                      "exit" or "route", below
     depths       [depths] int             layers run at each depth index, rising; the last is full depth
     cost         [depths] float           cost units of a token that stops there, head included
-    check_cost   [points] float           cost units of computing the score, paid by every row that reaches the point
+    check_cost   [points] float           cost units of computing the score, paid by every row that reaches the point; where
+                                          it is the exit's own head, leave the head out of `cost` of that depth
     scores       [tokens, points] float32 criterion in logit space
     loss         [tokens, depths] float32 next-token loss in nats at each depth
     argmax       [tokens, depths] int32   the token each depth would emit
@@ -63,7 +64,8 @@ class TraceFile:
             if array.dtype.kind not in ("iu" if whole else "iuf"):
                 raise UserError(f"trace: {name} is {array.dtype}, must be {'integers' if whole else 'numbers'}")
             if np.isnan(array).any() or (name != "scores" and not np.isfinite(array).all()):
-                raise UserError(f"trace: {name} has values that are not numbers; it must be {'free of NaN' if name == 'scores' else 'finite'}")
+                wish = "free of NaN" if name == "scores" else "finite"
+                raise UserError(f"trace: {name} has values that are not numbers; it must be {wish}")
             set_field(name, array.astype(dtype, copy=False))
         largest = np.finfo(np.float32).max
         set_field("scores", np.clip(self.scores, -largest, largest))

@@ -61,7 +61,8 @@ def read(source: Source, root: Path) -> list[Document]:
     if not found:
         raise UserError(f"source {source.name}: no text found in {root}; the package's layout is not the one known here")
     if missing := set(source.held_out) - {d.name.split("/", 1)[1] for d in found}:
-        raise UserError(f"source {source.name}: no document named {', '.join(sorted(missing))}; the package's content is not the one known here")
+        names = ", ".join(sorted(missing))
+        raise UserError(f"source {source.name}: no document named {names}; the package's content is not the one known here")
     if source.limit is not None:
         size, kept = 0, []
         for document in sorted(found, key=lambda d: _by_hash(d, "limit")):
@@ -112,19 +113,21 @@ def write_split(folder: Path, name: str, documents: list[Document], tokenizer: T
             entry = {"name": d.name, "domain": d.domain, "offset": offset, "tokens": len(ids) - 1, "bytes": len(d.text.encode())}
             entries.append(entry)
             offset += len(ids)
-            total = domains.setdefault(d.domain, {"documents": 0, "tokens": 0, "bytes": 0})
-            total["documents"] += 1
-            total["tokens"] += entry["tokens"]
-            total["bytes"] += entry["bytes"]
+            own = domains.setdefault(d.domain, {"documents": 0, "tokens": 0, "bytes": 0})
+            own["documents"] += 1
+            own["tokens"] += entry["tokens"]
+            own["bytes"] += entry["bytes"]
     index = {"bin": f"{name}.bin", "dtype": "uint16, little-endian", "end": END, "documents": entries}
     (folder / f"{name}.index.json").write_text(json.dumps(index, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
-    return {"documents": len(entries), "tokens": offset, "bytes": sum(e["bytes"] for e in entries), "domains": dict(sorted(domains.items()))}
+    total = {"documents": len(entries), "tokens": offset, "bytes": sum(e["bytes"] for e in entries)}
+    return total | {"domains": dict(sorted(domains.items()))}
 
 
 def recipe() -> dict:
     """Identity of the code that makes the bytes: a data folder written by other code is built anew."""
     here = Path(__file__).parent
-    return {"code_sha256": hashlib.sha256("".join(sha256(here / name) for name in RECIPE).encode()).hexdigest(), "tokenizers": tokenizers.__version__}
+    code = hashlib.sha256("".join(sha256(here / name) for name in RECIPE).encode())
+    return {"code_sha256": code.hexdigest(), "tokenizers": tokenizers.__version__}
 
 
 def is_current(out: Path, wanted: dict) -> bool:

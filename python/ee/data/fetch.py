@@ -31,7 +31,8 @@ class Package:
 
     def facts(self) -> dict:
         """What the manifest records: enough to see whether another machine read the same bytes."""
-        return {"registry": self.registry, "name": self.name, "version": self.version, "file": self.archive.name, "sha256": sha256(self.archive)}
+        named = {"registry": self.registry, "name": self.name, "version": self.version}
+        return named | {"file": self.archive.name, "sha256": sha256(self.archive)}
 
 
 def sha256(path: Path) -> str:
@@ -52,7 +53,8 @@ def _run(command: list[str], cwd: Path, what: str) -> str:
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()[-1]
-        raise UserError(f"{what}: the registry did not give it ({last}); put the file into the cache folder or leave the source out with --sources")
+        advice = "put the file into the cache folder or leave the source out with --sources"
+        raise UserError(f"{what}: the registry did not give it ({last}); {advice}")
     return done.stdout
 
 

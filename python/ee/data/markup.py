@@ -6,7 +6,7 @@ import re
 import struct
 import zlib
 
-_BLOCKS = {"p", "div", "h1", "h2", "h3", "h4", "h5", "h6", "li", "dt", "dd", "tr", "blockquote", "pre", "ul", "ol", "dl", "table", "section"}
+_BLOCKS = {"p", "div", "h1", "h2", "h3", "h4", "h5", "h6", "li", "dt", "dd", "tr", "blockquote", "pre", "ul", "ol", "dl"} | {"table", "section"}
 _SKIPPED = {"script", "style", "head", "nav"}
 
 

