@@ -39,6 +39,10 @@ class Decay:
     tau: float
     tokens: int
 
+    def __post_init__(self):
+        if self.tokens < 1 or self.tau < 0:
+            raise UserError(f"decay: tau must be >= 0 and tokens >= 1, but got {self.tau} and {self.tokens}")
+
     def __call__(self, lam: float, t: int) -> float:
         return 0.9 * lam + 0.1 * lam * math.exp(-self.tau * t / self.tokens)
 

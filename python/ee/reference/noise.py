@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..errors import UserError
+
 # Chooses the token at `position` of `sequence` from logits [vocab].
 Pick = Callable[[torch.Tensor, int, int], int]
 
@@ -62,8 +64,17 @@ class Sampler:
     noise: Noise
     temperature: float = 1.0
 
+    def __post_init__(self):
+        check_temperature(self.temperature)
+
     def __call__(self, logits: torch.Tensor, sequence: int, position: int) -> int:
         return argmax(logits / self.temperature + self.noise.gumbel("token", sequence, position, len(logits)))
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises unless it is above 0; greedy picking is `greedy`, not temperature 0."""
+    if not temperature > 0:
+        raise UserError(f"temperature: must be above 0, but got {temperature}")
 
 
 def probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -30,7 +30,7 @@ from ..errors import UserError
 from .generate import Control, Emitted, Method, Rows, check_layer
 from .kv import KV, run_layer
 from .model import Model
-from .noise import probabilities
+from .noise import check_temperature, probabilities
 from .trace import DepthTrace
 
 
@@ -48,6 +48,9 @@ class Ratio:
 
     source: Source
     temperature: float = 1.0
+
+    def __post_init__(self):
+        check_temperature(self.temperature)
 
 
 def residual(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:

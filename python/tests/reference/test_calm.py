@@ -190,6 +190,9 @@ def test_bad_settings_are_refused():
     ):
         with pytest.raises(UserError, match=f"^{field}: must be"):
             Calm(model, *arguments)
+    for tau, tokens in ((-1.0, 5), (1.0, 0)):
+        with pytest.raises(UserError, match="^decay: tau must be >= 0 and tokens >= 1"):
+            Decay(tau, tokens)
     with pytest.raises(UserError, match="^fill: must be one of propagate, exact, but got 'skip'"):
         Calm(model, [1], 0.0, fill="skip")
     with pytest.raises(UserError, match="exits.1.probe.weight"):

@@ -215,7 +215,10 @@ def target_law(p, vocab, length):
     return law
 
 
-@pytest.mark.parametrize("vocab, length, drafts, zeros", [(5, 2, 1, False), (3, 3, 2, False), (3, 3, 2, True), (2, 4, 3, True), (4, 2, 4, False)])
+TABLES = [(5, 2, 1, False), (3, 3, 2, False), (3, 3, 2, True), (2, 4, 3, True), (4, 2, 4, False)]
+
+
+@pytest.mark.parametrize("vocab, length, drafts, zeros", TABLES)
 def test_A7_ratio_law_equals_the_target_law(vocab, length, drafts, zeros):
     p, q = tables(vocab, length, seed=vocab + 10 * length, zeros=zeros)
     got = law_of(lambda source: speculative_text(p, q, length, drafts, source))
@@ -272,3 +275,6 @@ def test_bad_settings_are_refused():
         SelfSpeculation(MODEL, 5, 2)
     with pytest.raises(UserError, match="^drafts: must be at least 1, but got 0"):
         SelfSpeculation(MODEL, 2, 0)
+    for settings in (Sampler, Ratio):
+        with pytest.raises(UserError, match="^temperature: must be above 0, but got 0"):
+            settings(Noise(0), 0.0)
