@@ -6,17 +6,38 @@ needs a registered schema) and the bodies are appended afterwards. `optimize=Fal
 shared weight once, and avoids the exporter's batch-1 rotary tables at opset 23.
 """
 
+import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
 import onnxscript
 import torch
 
-from . import nn  # noqa: F401  (defines the custom ops)
-from .adaptive import DOMAIN, VERSION, attach_bodies, register_schemas
+from . import nn
+from .adaptive import DOMAIN, OPS, VERSION, AdaptiveOp, attach_bodies, register_schemas
 from .errors import UserError
+from .nn.functional import OPERATORS
 
 OPSETS = (18, 20, 23)
+_KINDS = {onnx.AttributeProto.FLOAT: float, onnx.AttributeProto.INT: int, onnx.AttributeProto.STRING: str}
+
+
+def _translation(op: AdaptiveOp) -> Callable:
+    """A body-less node of `op`. The exporter reads the signature to tell inputs from attributes."""
+    make = getattr(onnxscript.values.Opset(DOMAIN, VERSION), op.name)
+
+    def translate(*arguments):
+        inputs, attributes = arguments[: len(op.inputs)], arguments[len(op.inputs) :]
+        return make(*inputs, **{a.name: value for a, value in zip(op.attributes, attributes, strict=True)})
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(v.name, kind) for v in op.inputs]
+    parameters += [inspect.Parameter(a.name, kind, annotation=_KINDS[a.type]) for a in op.attributes]
+    translate.__signature__ = inspect.Signature(parameters)
+    translate.__annotations__ = {a.name: _KINDS[a.type] for a in op.attributes}
+    translate.__name__ = op.name
+    return translate
 
 
 def export(model: torch.nn.Module, args: tuple, path, opset: int = 18, dynamic_shapes=None, input_names=None, output_names=None) -> None:
@@ -26,20 +47,12 @@ def export(model: torch.nn.Module, args: tuple, path, opset: int = 18, dynamic_s
     if opset not in OPSETS:
         raise UserError(f"opset {opset} is not one of {', '.join(map(str, OPSETS))}")
     register_schemas()
-    domain = onnxscript.values.Opset(DOMAIN, VERSION)
-
-    def translate_exit(exit_value, rest_value, score, hidden, enabled, threshold: float, name: str, criterion: str):
-        return domain.Exit(exit_value, rest_value, score, hidden, enabled, threshold=threshold, name=name, criterion=criterion)
-
-    def translate_keep(active, h, f_h):
-        return domain.Keep(active, h, f_h)
-
     path = Path(path)
     model.eval()
     torch.onnx.export(
         model, args, str(path), dynamo=True, optimize=False, opset_version=opset, external_data=True, verbose=False,
         dynamic_shapes=dynamic_shapes, input_names=input_names, output_names=output_names,
-        custom_translation_table={torch.ops.ee.exit.default: translate_exit, torch.ops.ee.keep.default: translate_keep},
+        custom_translation_table={OPERATORS[name]._opoverload: _translation(op) for name, op in OPS.items()},
     )  # fmt: skip
     result = attach_bodies(onnx.load(path, load_external_data=False))
     onnx.save(result, path)
