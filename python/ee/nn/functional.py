@@ -41,7 +41,7 @@ def top_k_rows(capacity: float, length: int) -> int:
 
 def route_top_k(score: Tensor, active: Tensor, capacity: float) -> Tensor:
     number = torch.where(score.isnan(), LOWEST, score.detach()).clamp(min=LOWEST)
-    order = torch.where(active, number, -torch.inf).sort(-1, descending=True, stable=True).indices
+    order = torch.where(active, number, -torch.inf).sort(dim=-1, descending=True, stable=True).indices
     first = order[..., : top_k_rows(capacity, score.shape[-1])]
     return active & torch.zeros_like(active).scatter(-1, first, torch.ones_like(first, dtype=torch.bool))
 
