@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Exits put into an ONNX file that `llama_onnx` wrote, with or without KV cache.
+"""Exits put into an ONNX decoder, ours (`llama_onnx`) or another exporter's, with or without KV cache.
 
     python -m ee.insert_exits MODEL.onnx SPEC.toml OUT.onnx [--scripted] [--exit-depth]
 
-For each exit after layer k: x = h.k through the head's map, `exit.NAME.logits` = MatMul(RMSNormalization(x), lm_head),
-a score by `criteria`, and one `Exit` node; exits nest, shallowest outermost:
+`residual_stream` finds the states h.0 .. h.L and the nodes of the final norm and LM head. For each exit after layer k:
+x = h.k through the head's map, a copy of those nodes (same weights) that reads x and makes `exit.NAME.logits`, a score by
+`criteria`, and one `Exit` node; exits nest, shallowest outermost:
     logits = Exit(e0.logits, Exit(e1.logits, ... full logits))
 fill 'exact' adds nothing else: layers above run on every row, so their K,V are the full model's.
 fill 'propagate' adds, for every layer i from the first exit on, h.(i+1) = Keep(active.i, h.i, layer_i(h.i)) with
@@ -28,10 +29,7 @@ from .adaptive import DOMAIN, attach_bodies
 from .errors import UserError, run_main
 from .exit_spec import ExitSpec, check_specs, load_spec
 from .onnx_builder import GraphBuilder
-
-
-def _shape(tensor: TensorProto) -> tuple[int, ...]:
-    return tuple(tensor.dims)
+from .residual_stream import find_stream, reads
 
 
 def _topological(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
@@ -42,7 +40,7 @@ def _topological(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
         stack = [root]
         while stack:
             i = stack[-1]
-            waiting = [maker[x] for x in nodes[i].input if x in maker and state[maker[x]] == 0]
+            waiting = [maker[x] for x in reads(nodes[i]) if x in maker and state[maker[x]] == 0]
             if state[i] == 0 and waiting:
                 stack += reversed(waiting)
                 continue
@@ -58,17 +56,8 @@ class _Inserter(GraphBuilder):
 
     def __init__(self, model: onnx.ModelProto):
         super().__init__()
-        self.made = {out: n for n in model.graph.node for out in n.output}
-        weights = {t.name: t for t in model.graph.initializer}
-        self.layers = 0
-        while f"h.{self.layers + 1}" in self.made:
-            self.layers += 1
-        head, norm = self.made.get("logits"), self.made.get("norm.out")
-        if not self.layers or head is None or norm is None or head.op_type != "MatMul" or norm.op_type != "RMSNormalization":
-            raise UserError("the model has no values h.K, norm.out and logits as `ee.write_llama` writes them (or has exits already)")
-        self.norm, self.head = norm, head.input[1]
-        self.hidden = _shape(weights[norm.input[1]])[0]
-        self.vocab = model.graph.output[0].type.tensor_type.shape.dim[2].dim_value
+        self.stream = find_stream(model)
+        self.layers = len(self.stream.states) - 1
 
     def head_state(self, s: ExitSpec, h: str) -> str:
         """The tapped state through the exit's own linear map."""
@@ -80,39 +69,63 @@ class _Inserter(GraphBuilder):
             x = self.op("Add", [x, self.constant(p + ".bias", t["bias"].astype(np.float32))], p + ".mapped")
         return x
 
+    def head(self, p: str, x: str) -> str:
+        """The model's final norm and LM head on x; returns `p`.logits."""
+        new = {self.stream.states[-1]: x, self.stream.logits: p + ".logits"}
+        for node in self.stream.head:
+            for out in node.output:
+                if out:
+                    new.setdefault(out, f"{p}.{out}")
+        for node in self.stream.head:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.ClearField("metadata_props")
+            for names in (copy.input, copy.output):
+                names[:] = [new.get(x, x) for x in names]
+            copy.name = "/" + next(out for out in copy.output if out)
+            self.nodes.append(copy)
+        return p + ".logits"
+
     def exit(self, s: ExitSpec, scripted: bool) -> tuple[str, str, str]:
         """Head, score; returns (logits, score, hidden)."""
-        h, p = f"h.{s.layer}", f"exit.{s.label}"
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in self.norm.attribute}
-        n = self.op("RMSNormalization", [self.head_state(s, h), self.norm.input[1]], p + ".norm", **attributes)
-        logits, score = self.op("MatMul", [n, self.head], p + ".logits"), p + ".score"
+        h, p = self.stream.states[s.layer], f"exit.{s.label}"
+        logits, score = self.head(p, self.head_state(s, h)), p + ".score"
         if scripted:
-            self.input(f"script.{s.label}", TensorProto.FLOAT, ["batch", "seq"])
+            self.input(f"script.{s.label}", TensorProto.FLOAT, self.stream.batch_seq)
             return logits, f"script.{s.label}", h
         if s.criterion == "max_prob":
             criteria.max_prob(self, logits, score)
         elif s.criterion == "margin":
             criteria.margin(self, logits, score)
         elif s.criterion == "entropy":
-            criteria.entropy(self, logits, score, self.vocab)
+            criteria.entropy(self, logits, score, self.stream.vocab)
         elif s.criterion == "cosine":
-            criteria.cosine(self, h, f"h.{s.layer - 1}", score)
+            criteria.cosine(self, h, self.stream.states[s.layer - 1], score)
         else:
             criteria.probe(self, h, score, *s.probe)
         return logits, score, h
 
 
+def _check_names(graph: onnx.GraphProto, g: GraphBuilder) -> None:
+    """New names must be free; a second producer of a name would be found only by whoever runs the file."""
+    taken = {x.name for x in (*graph.input, *graph.initializer)} | {out for n in graph.node for out in n.output}
+    new = {x.name for x in g.inputs} | set(g.initializers)
+    if clash := sorted(taken & new):
+        raise UserError(f"the model has a value named '{clash[0]}', which exits need; rename it")
+
+
 def add_exits(model: onnx.ModelProto, specs: list[ExitSpec], fill: str = "exact", scripted: bool = False, exit_depth: bool = False) -> onnx.ModelProto:
     """A new model with exits (see the module's text). External weights are neither read nor copied.
 
-    `model` is a ModelProto of `write_llama`, loaded with or without external data. Raises `UserError`."""
+    `model` is a decoder, loaded with or without external data. Raises `UserError`."""
     g = _Inserter(model)
-    specs = check_specs(specs, fill, g.layers, g.hidden)
+    h, logits_name, batch_seq = g.stream.states, g.stream.logits, g.stream.batch_seq
+    specs = check_specs(specs, fill, g.layers, g.stream.hidden)
     result = onnx.ModelProto()
     result.CopyFrom(model)
-    g.input("enabled", TensorProto.BOOL, ["batch", "seq"])
+    g.input("enabled", TensorProto.BOOL, batch_seq)
     exits = [(s, *g.exit(s, scripted)) for s in specs]
-    rename = {"logits": "logits.full"}
+    rename = {logits_name: logits_name + ".full"}
     if fill == "propagate" or exit_depth:
         for s, _, score, _ in exits:
             sure = g.op("GreaterOrEqual", [score, g.constant(f"exit.{s.label}.threshold", np.float32(s.threshold))], f"sure.{s.label}")
@@ -124,20 +137,21 @@ def add_exits(model: onnx.ModelProto, specs: list[ExitSpec], fill: str = "exact"
                 if s.layer == i:
                     stays = g.op("Not", [f"left.{s.label}"], f"stays.{s.label}")
                     active = g.op("And", [active, stays], f"active.{s.label}") if active else stays
-            rename[f"h.{i + 1}"] = f"h.{i + 1}.layer"
-            g.op("Keep", [active, f"h.{i}", f"h.{i + 1}.layer"], f"h.{i + 1}", domain=DOMAIN)
-    rest = "logits.full"
-    for position, (s, logits, score, h) in reversed(list(enumerate(exits))):
-        out = f"exit.{s.label}.out" if position else "logits"
+            rename[h[i + 1]] = h[i + 1] + ".layer"
+            g.op("Keep", [active, h[i], h[i + 1] + ".layer"], h[i + 1], domain=DOMAIN)
+    rest = rename[logits_name]
+    for position, (s, logits, score, tapped) in reversed(list(enumerate(exits))):
+        out = f"exit.{s.label}.out" if position else logits_name
         criterion = "script" if scripted else s.criterion
-        inputs = [logits, rest, score, h, "enabled"]
+        inputs = [logits, rest, score, tapped, "enabled"]
         rest = g.op("Exit", inputs, out, domain=DOMAIN, threshold=float(s.threshold), name=s.label, criterion=criterion)
     if exit_depth:
         depth = g.constant("exit.depth.full", np.int64(g.layers))
         for position, (s, *_) in reversed(list(enumerate(exits))):
             out = f"exit.{s.label}.depth" if position else "exit_depth"
             depth = g.op("Where", [f"left.{s.label}", g.constant(f"exit.depth.{s.layer}", np.int64(s.layer)), depth], out)
-        g.output("exit_depth", TensorProto.INT64, ["batch", "seq"])
+        g.output("exit_depth", TensorProto.INT64, batch_seq)
+    _check_names(model.graph, g)
     # Only producers are renamed: readers of h.K now see the kept state, readers of logits the exits' result.
     for node in result.graph.node:
         for i, out in enumerate(node.output):

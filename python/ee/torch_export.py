@@ -59,13 +59,21 @@ def export(model: torch.nn.Module, args: tuple, path, opset: int = 18, dynamic_s
     onnx.checker.check_model(str(path), full_check=True)
 
 
-def export_causal_lm(model: torch.nn.Module, path, exits, fill: str = "exact", opset: int = 18) -> torch.nn.Module:
+def export_causal_lm(
+    model: torch.nn.Module, path, exits: Sequence, fill: str = "exact", opset: int = 18, scripted: bool = False, exit_depth: bool = False
+) -> torch.nn.Module:  # fmt: skip
     """A Hugging Face causal LM with exits, no cache, dynamic batch and sequence; returns the module that was exported.
 
-    Inputs input_ids, attention_mask (i64) and enabled (bool), all [batch, seq]; output logits."""
-    wrapped = nn.CausalLMWithExits(model, exits, fill)
+    Inputs input_ids, attention_mask (i64), enabled (bool) and, with `scripted`, script.NAME (f32) in place of the criteria, all
+    [batch, seq]; outputs logits and, with `exit_depth`, exit_depth i64 [batch, seq]."""
+    wrapped = nn.CausalLMWithExits(model, list(exits), fill, scripted, exit_depth)
     ids = torch.randint(0, model.config.vocab_size, (2, 7))
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
     args = (ids, torch.ones_like(ids), torch.ones(2, 7, dtype=torch.bool))
-    export(wrapped, args, path, opset, (shape,) * 3, ["input_ids", "attention_mask", "enabled"], ["logits"])
+    shapes, names = (shape,) * 3, ["input_ids", "attention_mask", "enabled"]
+    if scripted:
+        args += ([torch.zeros(2, 7) for _ in wrapped.specs],)
+        shapes += ([shape] * len(wrapped.specs),)
+        names += [f"script.{s.label}" for s in wrapped.specs]
+    export(wrapped, args, path, opset, shapes, names, ["logits", "exit_depth"] if exit_depth else ["logits"])
     return wrapped

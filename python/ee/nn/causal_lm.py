@@ -10,18 +10,20 @@ from .scores import score
 
 
 class CausalLMWithExits(nn.Module):
-    """A Hugging Face Llama-like model with exits: forward(input_ids, attention_mask, enabled) -> logits, all inputs
-    [batch, seq]. The mask is an input because transformers otherwise guesses packed sequences from the positions.
+    """A Hugging Face Llama-like model with exits: forward(input_ids, attention_mask, enabled[, scripts]) -> logits, or
+    (logits, depth) with `exit_depth`: i64, layers run. All inputs [batch, seq]. The mask is an input because transformers
+    otherwise guesses packed sequences from the positions. With `scripted`, `scripts` holds one f32 score per exit, shallowest
+    first, in place of the criteria.
 
     Exits are forward hooks on `model.model.layers`; the head is the exit's map, then the model's own norm and
     `lm_head`. `fill` as in `insert_exits`: exact leaves the layers alone, propagate freezes the rows that left."""
 
-    def __init__(self, model: nn.Module, exits: list[ExitSpec], fill: str = "exact"):
+    def __init__(self, model: nn.Module, exits: list[ExitSpec], fill: str = "exact", scripted: bool = False, exit_depth: bool = False):
         super().__init__()
-        self.model, self.fill = model, fill
+        self.model, self.fill, self.scripted, self.exit_depth = model, fill, scripted, exit_depth
         body = model.model
         self.specs = check_specs(exits, fill, len(body.layers), model.config.hidden_size)
-        self.exits = nn.ModuleList(Exit(s.label, s.threshold, s.criterion) for s in self.specs)
+        self.exits = nn.ModuleList(Exit(s.label, s.threshold, "script" if scripted else s.criterion) for s in self.specs)
         self.maps = nn.ModuleList(self._maps(s) for s in self.specs)
         self.probes = nn.ModuleList(self._probe(s) for s in self.specs)
         self._keep, self._run = Keep(), None
@@ -62,19 +64,20 @@ class CausalLMWithExits(nn.Module):
         for j, s in enumerate(self.specs):
             if s.layer == i + 1:
                 logits = self.model.lm_head(self.model.model.norm(self.maps[j](h)))
-                value = score(s.criterion, logits, h, run["states"][-2], self.probes[j])
+                scripts = run["scripts"]
+                value = scripts[j] if self.scripted else score(s.criterion, logits, h, run["states"][-2], self.probes[j])
                 run["exits"].append((self.exits[j], logits, value, h))
                 if self.fill == "propagate":
                     stays = ~(run["enabled"] & (value >= s.threshold))
                     run["active"] = stays if run.get("active") is None else run["active"] & stays
         return h if tail is None else (h, *tail)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, enabled: torch.Tensor) -> torch.Tensor:
-        self._run = {"exits": [], "enabled": enabled}
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, enabled: torch.Tensor, scripts: list[torch.Tensor] | None = None):
+        self._run = {"exits": [], "enabled": enabled, "scripts": scripts}
         result = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
-        for module, logits, value, h in reversed(self._run["exits"]):
+        depth = torch.full_like(input_ids, len(self.model.model.layers))
+        for s, (module, logits, value, h) in reversed(list(zip(self.specs, self._run["exits"]))):
             result = module(logits, result, value, h, enabled)
+            depth = torch.where(enabled & (value >= s.threshold), s.layer, depth)
         self._run = None
-        return result
-
-
+        return (result, depth) if self.exit_depth else result
