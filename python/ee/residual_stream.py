@@ -16,6 +16,7 @@ from onnx import AttributeProto, TensorProto
 
 from .errors import UserError
 
+SIZES = {"Shape", "Size"}
 ATTENTION = {"Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention"}
 OLDEST_OPSET = 18
 
@@ -59,12 +60,12 @@ class _Graph:
         return value
 
     def between(self, start: str, end: str) -> set[int]:
-        """Nodes that read `start`, directly or not, and that `end` needs."""
+        """Nodes that read `start`, directly or not, and that `end` needs; what only sizes depend on does not count."""
         first, found, seen = self.maker.get(start, -1), set(), {}
         stack = [(self.maker[end], False)] if end in self.maker else []
         while stack:
             i, back = stack.pop()
-            inputs = list(reads(self.nodes[i]))
+            inputs = [] if self.nodes[i].op_type in SIZES else list(reads(self.nodes[i]))
             makers = [self.maker[x] for x in inputs if x in self.maker and self.maker[x] > first]
             if back:
                 if start in inputs or any(seen[m] for m in makers):
@@ -102,17 +103,20 @@ def _batch_seq(graph: onnx.GraphProto) -> list:
     raise UserError(f"no input 'input_ids' [batch, seq] of integers; the inputs are {', '.join(v.name for v in graph.input)}")
 
 
-def _check_head(g: _Graph, head: list[onnx.NodeProto], inner: str, logits: str) -> None:
+def _check_head(g: _Graph, head: list[onnx.NodeProto], states: list[str], logits: str) -> None:
     """The head must be a function of h.L alone and must treat all positions alike, because exits copy it."""
-    made = {o for n in head for o in n.output}
+    from_last = {states[-1]} | {o for n in head for o in n.output}
     for node in head:
+        what = f"node '{node.name}' ({node.op_type}) between the last residual addition and '{logits}'"
         if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute):
-            raise UserError(f"node '{node.name}' ({node.op_type}) between the last layer and '{logits}' has subgraphs, which exits cannot copy")
+            raise UserError(f"{what} has subgraphs, which exits cannot copy")
         if node.op_type in ("Gather", "GatherND", "GatherElements"):
-            raise UserError(f"'{logits}' picks positions (node '{node.name}', {node.op_type}); exits need logits of all positions")
+            raise UserError(f"{what} picks positions; exits need logits of all positions")
+        if node.op_type == "Add" and all(x in from_last for x in node.input):
+            raise UserError(f"{what} adds two values of the last state: a layer whose addition is not Add(x, branch(x))")
         for x in node.input:
-            if x and x not in made and x != inner and x in g.maker and g.between(inner, x):
-                raise UserError(f"'{x}' reaches '{logits}' around the last residual addition; exits need a head that reads the last state only")
+            if x in g.maker and x not in from_last and g.between(states[0], x):
+                raise UserError(f"{what} reads '{x}', which comes from an earlier state; exits need a head that reads the last one only")
 
 
 def find_stream(model: onnx.ModelProto) -> Stream:
@@ -145,7 +149,7 @@ def find_stream(model: onnx.ModelProto) -> Stream:
     states.reverse()
     inner = g.between(states[-1], logits)
     head = [g.nodes[i] for i in sorted(inner)]
-    _check_head(g, head, states[-1], logits)
+    _check_head(g, head, states, logits)
     tensor, result = g.types.get(states[-1], onnx.TypeProto.Tensor()), g.types.get(logits, onnx.TypeProto.Tensor())
     for name, t in ((states[-1], tensor), (logits, result)):
         if t.elem_type != TensorProto.FLOAT:

@@ -75,9 +75,12 @@ class CausalLMWithExits(nn.Module):
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, enabled: torch.Tensor, scripts: list[torch.Tensor] | None = None):
         self._run = {"exits": [], "enabled": enabled, "scripts": scripts}
         result = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
-        depth = torch.full_like(input_ids, len(self.model.model.layers))
-        for s, (module, logits, value, h) in reversed(list(zip(self.specs, self._run["exits"]))):
+        for module, logits, value, h in reversed(self._run["exits"]):
             result = module(logits, result, value, h, enabled)
-            depth = torch.where(enabled & (value >= s.threshold), s.layer, depth)
+        if self.exit_depth:
+            depth = torch.full_like(input_ids, len(self.model.model.layers))
+            for s, (_, _, value, _) in reversed(list(zip(self.specs, self._run["exits"]))):
+                depth = torch.where(enabled & (value >= s.threshold), s.layer, depth)
+            result = (result, depth)
         self._run = None
-        return (result, depth) if self.exit_depth else result
+        return result
