@@ -40,8 +40,25 @@ run prompts at full depth feed false there.
 |---|---|---|
 | only the `Exit` at the end; layers above run on all rows | those of the full model | `exact` |
 | `Keep` after each block | computed from the state the row left with | `propagate` |
-| `Keep`, `GateWeighted` or `GateAdditive` after each block, and `ActiveMask` on its attention mask | do not exist there | `skip` |
-| later recursions attend to the K,V of recursion 0 | those of recursion 0 | `share` |
+| `Keep`, `GateWeighted` or `GateAdditive` after the block, and `ActiveMask` on its attention mask | do not exist there | `skip` |
+| later recursions attend to the K,V of recursion 0 and make none | those of recursion 0 | `share` |
+| `Keep` on the block's own K and V against those of the recursion before | those of the last recursion the row ran | `copy` |
+
+`share` and `copy` exist in recursions only. Layouts that overwrite the K,V of earlier positions have no form on a whole sequence.
+
+**How methods are written**, with f the body, `active_0` all true and one node per line and recursion r (`ee.nn.Recurse` writes them):
+
+| method | nodes |
+|---|---|
+| early exit | `y = Exit(head(h_k), Exit(head(h_m), ...))`, the shallowest exit outermost |
+| halting loop | `h_(r+1) = Keep(active_r, h_r, f(h_r))`; `active_(r+1) = Halt...(score of h_(r+1), active_r)`; no rule after the last recursion |
+| routed recursion | `active_r = Route...(router_r(h_r), active_(r-1))`; `h_(r+1) = GateWeighted(active_r, gate, h_r, f(h_r))` |
+| token choice | `active_r, last_r = RouteTokenChoice(router(h_0), r)`; `x_(r+1) = Keep(active_r, x_r, f(x_r))`; `y_(r+1) = GateWeighted(last_r, gate_r, y_r, x_(r+1))` from `y_0 = x_0 = h_0` |
+| mixture of depths | one routed recursion around a block whose output lacks its residual |
+| patience | `HaltPatience` with `agrees = Equal(ArgMax, ArgMax before)`; the count, cast to float, is the score of `Exit` |
+
+Rows that must not halt early: `active_(r+1) = Or(Halt..., And(active_r, Not(enabled)))`. A least depth m: the rules of the first m - 1 recursions have no
+reader. Scripted decisions: the score is a graph input, the rest of the file is the same.
 
 **Shared blocks.** The canonical form is the unrolled graph: R applications of one body over the same initialisers, with the selects in
 between. A reader finds them by the weights (same contents, after folding Transpose, Identity and Cast) and by matching consecutive isomorphic
