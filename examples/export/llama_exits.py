@@ -3,7 +3,8 @@
 import sys
 import ee
 from transformers import LlamaConfig, LlamaForCausalLM
-config = LlamaConfig(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2)
+config = LlamaConfig(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4,
+                     num_key_value_heads=2, initializer_range=0.2)
 model = LlamaForCausalLM(config)
-exits = [ee.ExitSpec(1, "max_prob", -3.5), ee.ExitSpec(2, "cosine", 2.0)]
+exits = [ee.ExitSpec(1, "max_prob", -2.0), ee.ExitSpec(2, "cosine", 2.0)]
 ee.export_causal_lm(model, sys.argv[1], exits)

@@ -15,7 +15,7 @@ class CausalLMWithExits(nn.Module):
     otherwise guesses packed sequences from the positions. With `scripted`, `scripts` holds one f32 score per exit, shallowest
     first, in place of the criteria.
 
-    Exits are forward hooks on `model.model.layers`; the head is the exit's map, then the model's own norm and
+    Exits are forward hooks on `model.model.layers`, there only while `forward` runs, so the model itself stays as it was; the head is the exit's map, then the model's own norm and
     `lm_head`. `fill` as in `insert_exits`: exact leaves the layers alone, propagate freezes the rows that left."""
 
     def __init__(self, model: nn.Module, exits: list[ExitSpec], fill: str = "exact", scripted: bool = False, exit_depth: bool = False):
@@ -27,9 +27,6 @@ class CausalLMWithExits(nn.Module):
         self.maps = nn.ModuleList(self._maps(s) for s in self.specs)
         self.probes = nn.ModuleList(self._probe(s) for s in self.specs)
         self._keep, self._run = Keep(), None
-        body.layers[0].register_forward_pre_hook(lambda m, args, kwargs: self._first(args, kwargs), with_kwargs=True)
-        for i, layer in enumerate(body.layers):
-            layer.register_forward_hook(lambda m, args, out, i=i: self._after(i, out))
 
     @staticmethod
     def _linear(weight, bias=None) -> nn.Linear:
@@ -74,11 +71,18 @@ class CausalLMWithExits(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, enabled: torch.Tensor, scripts: list[torch.Tensor] | None = None):
         self._run = {"exits": [], "enabled": enabled, "scripts": scripts}
-        result = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+        layers = self.model.model.layers
+        hooks = [layers[0].register_forward_pre_hook(lambda m, args, kwargs: self._first(args, kwargs), with_kwargs=True)]
+        hooks += [layer.register_forward_hook(lambda m, args, out, i=i: self._after(i, out)) for i, layer in enumerate(layers)]
+        try:
+            result = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+        finally:
+            for hook in hooks:
+                hook.remove()
         for module, logits, value, h in reversed(self._run["exits"]):
             result = module(logits, result, value, h, enabled)
         if self.exit_depth:
-            depth = torch.full_like(input_ids, len(self.model.model.layers))
+            depth = torch.full_like(input_ids, len(layers))
             for s, (_, _, value, _) in reversed(list(zip(self.specs, self._run["exits"]))):
                 depth = torch.where(enabled & (value >= s.threshold), s.layer, depth)
             result = (result, depth)
