@@ -157,7 +157,7 @@ def test_recurse(variant, opset, scripted, tmp_path):
     once(model, loaded, scripted)
     count = {name: sum(n.op_type == name and n.domain == DOMAIN for n in loaded.graph.node) for name in OPS}
     wanted = {
-        "cdf-skip": {"HaltCdf": R - 1, "Keep": R - 1},
+        "cdf-skip": {"HaltCdf": R - 1, "Keep": R - 1, "ActiveMask": R - 1},
         "delta-copy": {"HaltDelta": R - 1, "Keep": (R - 1) * (1 + 2 * 2), "ActiveMask": 0},
         "lora-exact": {"HaltThreshold": R - 1, "Keep": R - 1, "ActiveMask": 0},
         "threshold-skip": {"RouteThreshold": R, "GateWeighted": R, "ActiveMask": R},

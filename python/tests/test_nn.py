@@ -143,18 +143,21 @@ def test_recurse_routing_row_by_row():
         assert len(got.depth.unique()) > 2
 
 
-def test_recurse_token_choice_row_by_row():
+@pytest.mark.parametrize("bias", [None, [-0.2, 0.3, 0.1, 0.0]])
+def test_recurse_token_choice_row_by_row(bias):
     body, h = line()
-    router = nn.RouterLinear(D, R)
-    got = nn.Recurse(body, R, route=nn.RouteTokenChoice(), routers=[router], activation="softmax", fill="skip")(h)
+    router, bias = nn.RouterLinear(D, R), None if bias is None else torch.tensor(bias)
+    module = nn.Recurse(body, R, route=nn.RouteTokenChoice(), routers=[router], activation="softmax", choice_bias=bias)
+    got, changed = module(h), 0
     for b, s in np.ndindex(2, 5):
-        z = router.weight @ h[b, s]
-        e, x = int(z.argmax()), h[b, s]
+        p = (router.weight @ h[b, s]).softmax(-1)
+        e, x = int((p if bias is None else p + bias).argmax()), h[b, s]
+        changed += e != int(p.argmax())
         for _ in range(e + 1):
             x = body(x)
-        torch.testing.assert_close(got.state[b, s], h[b, s] + z.softmax(-1)[e] * x)
+        torch.testing.assert_close(got.state[b, s], h[b, s] + p[e] * x)
         assert got.depth[b, s] == e + 1
-    assert len(got.depth.unique()) > 2
+    assert len(got.depth.unique()) > 1 and (changed > 0) == (bias is not None)
 
 
 @torch.no_grad()
@@ -236,6 +239,7 @@ REFUSED = [
     (dict(halt=nn.HaltCdf(), gates=[]), f"gates: 0 given, HaltCdf over {R} recursions needs {R - 1}"),
     (dict(route=nn.RouteThreshold(), routers=[nn.RouterLinear(D)]), f"routers: 1 given, routing over {R} recursions needs {R}"),
     (dict(route=nn.RouteThreshold(), routers=[nn.RouterLinear(D)] * R, halt=nn.HaltThreshold()), "halt and route were both given"),
+    (dict(choice_bias=torch.zeros(R)), "choice_bias is for token choice"),
     (dict(activation="relu"), "activation 'relu' is not one of sigmoid"),
     (dict(min_depth=R + 1), f"min_depth {R + 1} is outside 1..{R}"),
 ]
@@ -247,6 +251,12 @@ def test_recurse_refuses(arguments, message):
         nn.Recurse(Line(D), R, **arguments)
 
 
-def test_share_needs_kv():
+def test_refused_when_run():
+    halting, h = nn.Recurse(Line(D), 2, halt=nn.HaltThreshold(), gates=[torch.nn.Linear(D, 1)], fill="skip"), torch.zeros(1, 2, D)
+    with pytest.raises(UserError, match="fill 'skip' needs the attention mask"):
+        halting(h)
+    routing = nn.Recurse(Line(D), 1, route=nn.RouteThreshold(), routers=[nn.RouterLinear(D)])
+    with pytest.raises(UserError, match="enabled was given, but routing has no early halt"):
+        routing(h, enabled=torch.ones(1, 2, dtype=torch.bool))
     with pytest.raises(UserError, match="fill 'share' needs blocks that return"):
         nn.Recurse(Line(D), 2, halt=nn.HaltThreshold(), gates=[torch.nn.Linear(D, 1)], fill="share")(torch.zeros(1, 2, D))

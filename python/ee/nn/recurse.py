@@ -4,7 +4,7 @@
 Recursion r = 0 .. R-1 runs on the rows active_r [batch, seq]; h is [batch, seq, hidden], f the body.
   halting     active_0 = all; h_(r+1) = Keep(active_r, h_r, f(h_r)); active_(r+1) = rule(score of h_(r+1), active_r)
   routing     active_r = route(router_r(h_r), active_(r-1)); h_(r+1) = update(active_r, gate, h_r, f(h_r)), gate = activation(router_r(h_r))
-  token choice  e = argmax of the scores of h_0, once; x_(r+1) = f(x_r) for r <= e; result h_0 + alpha * gate[e] * x_(e+1)
+  token choice  e = argmax_r of router(h_0), or of alpha * gate_r + bias_r, once; x_(r+1) = f(x_r) for r <= e; result h_0 + alpha * gate[e] * x_(e+1)
 What later recursions see as K,V of a row that does not run them:
   propagate   what the body makes of the state the row kept (Keep alone)
   skip        nothing: ActiveMask takes the row out of the keys
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from ..errors import UserError
 from .modules import ActiveMask, GateWeighted, HaltCdf, HaltDelta, HaltThreshold, Keep, RouteTokenChoice
 
-FILLS = {"halting": ("propagate", "skip", "share", "copy", "exact"), "routing": ("propagate", "skip", "share"), "token choice": ("skip", "share")}
+_ALWAYS = ("propagate", "skip", "share")
+FILLS = {"halting": (*_ALWAYS, "copy", "exact"), "routing": _ALWAYS, "token choice": _ALWAYS}
 ACTIVATIONS = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "softmax": lambda z: z.softmax(-1), "none": lambda z: z}
 
 
@@ -94,12 +95,14 @@ class Recurse(nn.Module):
     `halt` is HaltThreshold or HaltCdf (with `gates`: one Linear(hidden, 1) per decision, R - 1) or HaltDelta. `route` with
     `routers`: R routers for RouteThreshold / RouteTopK (one rule, or R of them), one router with R outputs for
     RouteTokenChoice. `update`: GateWeighted, GateAdditive or Keep. `loop_norm` is applied after each body (Ouro).
-    `min_depth`: recursions every row runs (halting)."""
+    `min_depth`: recursions every row runs (halting). `choice_bias` [R] balances token choice: it is added to alpha * gate where
+    the depth is chosen and not where the update is weighted."""
 
     def __init__(
         self, blocks: nn.Module | Sequence[nn.Module], recursions: int, *, halt: nn.Module | None = None, gates: Sequence[nn.Module] = (),
         route: nn.Module | Sequence[nn.Module] | None = None, routers: Sequence[nn.Module] = (), update: nn.Module | None = None,
         activation: str = "sigmoid", fill: str = "propagate", loop_norm: nn.Module | None = None, lora: DepthLora | None = None, min_depth: int = 1,
+        choice_bias: Tensor | None = None,
     ):  # fmt: skip
         super().__init__()
         self.blocks = nn.ModuleList([blocks] if isinstance(blocks, nn.Module) and not isinstance(blocks, nn.ModuleList) else blocks)
@@ -110,6 +113,7 @@ class Recurse(nn.Module):
         self.route = nn.ModuleList([] if route is None else route if isinstance(route, (list, tuple, nn.ModuleList)) else [route] * recursions)
         self.update = update or (GateWeighted(1.0) if self.kind == "token choice" else GateWeighted())
         self.keep, self.active_mask = Keep(), ActiveMask()
+        self.register_buffer("choice_bias", choice_bias)
         self._check(route)
 
     def _check(self, route) -> None:
@@ -127,6 +131,8 @@ class Recurse(nn.Module):
         needed = {"halting": 0, "routing": self.recursions, "token choice": 1}[self.kind]
         if len(self.routers) != needed or (self.kind == "routing" and len(self.route) != self.recursions):
             raise UserError(f"routers: {len(self.routers)} given, {self.kind} over {self.recursions} recursions needs {needed} and as many rules or one")
+        if self.choice_bias is not None and (self.kind != "token choice" or list(self.choice_bias.shape) != [self.recursions]):
+            raise UserError(f"choice_bias is for token choice and has one entry per recursion ({self.recursions})")
         deepest = self.recursions if self.kind == "halting" else 1
         if not 1 <= self.min_depth <= deepest:
             raise UserError(f"min_depth {self.min_depth} is outside 1..{deepest} for {self.kind}")
@@ -134,7 +140,8 @@ class Recurse(nn.Module):
     def _body(self, r: int, h: Tensor, mask: Tensor | None, active: Tensor, kv: list, context: dict) -> Tensor:
         """f(h) of recursion r. `kv` holds what the blocks returned last and is replaced where the fill says so."""
         if mask is not None:
-            context = {**context, "mask": self.active_mask(mask, active) if self.fill == "skip" else mask}
+            partial = self.fill == "skip" and (r or self.kind != "halting")  # a halting loop starts with all rows
+            context = {**context, "mask": self.active_mask(mask, active) if partial else mask}
         with nullcontext() if self.lora is None else self.lora.applied(self.blocks, r):
             for i, block in enumerate(self.blocks):
                 earlier = {}
@@ -153,6 +160,8 @@ class Recurse(nn.Module):
         stops where it is >= 0); gates of updates still use the routers."""
         if enabled is not None and self.kind != "halting":
             raise UserError(f"enabled was given, but {self.kind} has no early halt")
+        if mask is None and self.fill == "skip":
+            raise UserError("fill 'skip' needs the attention mask, to take rows out of the keys")
         everyone = torch.ones(h.shape[:-1], dtype=torch.bool, device=h.device)
         run = {"halting": self._halting, "routing": self._routing, "token choice": self._token_choice}[self.kind]
         state, active, scores = run(h, mask, everyone, enabled, script, context)
@@ -200,7 +209,10 @@ class Recurse(nn.Module):
 
     def _token_choice(self, h, mask, everyone, enabled, script, context):
         z = self.routers[0](h)
-        scores, gates = z if script is None else script, ACTIVATIONS[self.activation](z)
+        gates = ACTIVATIONS[self.activation](z)
+        scores = z if script is None else script
+        if script is None and self.choice_bias is not None:
+            scores = getattr(self.update, "alpha", 1.0) * gates + self.choice_bias
         out, x, active, kv = h, h, [], [None] * len(self.blocks)
         for r in range(self.recursions):
             selected, last = self.route[0](scores, torch.tensor(r, device=h.device))
