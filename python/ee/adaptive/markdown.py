@@ -38,7 +38,7 @@ run prompts at full depth feed false there.
 
 | in the file | K,V above the exit, for rows that left | name |
 |---|---|---|
-| only the `Exit` at the end; layers above run on all rows | those of the full model | `exact` |
+| only the `Exit` at the end; layers above run on all rows (in a loop: `Keep` makes the result, the body reads states without it) | those of the full model | `exact` |
 | `Keep` after each block | computed from the state the row left with | `propagate` |
 | `Keep`, `GateWeighted` or `GateAdditive` after the block, and `ActiveMask` on its attention mask | do not exist there | `skip` |
 | later recursions attend to the K,V of recursion 0 and make none | those of recursion 0 | `share` |
@@ -58,7 +58,8 @@ run prompts at full depth feed false there.
 | patience | `HaltPatience` with `agrees = Equal(ArgMax, ArgMax before)`; the count, cast to float, is the score of `Exit` |
 
 Rows that must not halt early: `active_(r+1) = Or(Halt..., And(active_r, Not(enabled)))`. A least depth m: the rules of the first m - 1 recursions have no
-reader. Scripted decisions: the score is a graph input, the rest of the file is the same.
+reader. Scripted decisions: the score is a graph input, the rest of the file is the same; `HaltDelta`, which has no score, becomes `HaltThreshold`
+with theta 0.
 
 **Shared blocks.** The canonical form is the unrolled graph: R applications of one body over the same initialisers, with the selects in
 between. A reader finds them by the weights (same contents, after folding Transpose, Identity and Cast) and by matching consecutive isomorphic
@@ -68,7 +69,7 @@ and so no generation.
 
 **Opsets.** Bodies use only operators that are the same in default-domain opsets 18 to 23 and later; a body imports the opset of the file it is in.
 
-**Rounding.** All comparisons are on float32 numbers. A decision whose score lies within rounding of its threshold may differ between evaluators;
+**Rounding.** Scores and thresholds are compared in float32. A decision whose score lies within rounding of its threshold may differ between evaluators;
 files that must not depend on it script their scores.
 """
 
