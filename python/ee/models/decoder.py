@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..errors import UserError
+from ..nn import functional as ops
 from .config import ModelConfig
 from .layers import LINEARS, Layer, Linear, RMSNorm, rotary
 
@@ -101,7 +102,9 @@ class Decoder(nn.Module):
         return kept, depths
 
     def _walk(self, ids, leave, skip):
-        """(layers run, state, rows that ran the last layer) after each unrolled layer."""
+        """(layers run, state, rows that ran the last layer) after each unrolled layer.
+
+        Selections are ops of `ai.adaptive`, so this very code is what is exported."""
         h, rope, mask = self.begin(ids)
         c, first = self.config, {}
         active = None if leave is None else torch.ones_like(ids, dtype=torch.bool)
@@ -109,23 +112,27 @@ class Decoder(nn.Module):
         for l in range(c.depth):
             in_loop = c.prelude <= l < c.depth - c.coda
             if l not in skip:
-                seen = mask & active.unsqueeze(1) if frozen and c.kv_fill == "skip" else mask
+                seen = self.visible(mask, active) if frozen and c.kv_fill == "skip" else mask
                 slot = (l - c.prelude) % c.block if in_loop and c.kv_fill == "share" else None
-                out, used = self.layer(l, h, rope, self.self_visible(seen), first.get(slot))
+                out, used = self.layer(l, h, rope, seen, first.get(slot))
                 if slot is not None:
                     first.setdefault(slot, used)
-                h = torch.where(active.unsqueeze(-1), out, h) if frozen else out
+                h = ops.apply("Keep", active, h, out) if frozen else out
             if c.loop_norm and in_loop and (l + 1 - c.prelude) % c.block == 0:
                 out = self.model.norm(h)
-                h = torch.where(active.unsqueeze(-1), out, h) if frozen else out
+                h = ops.apply("Keep", active, h, out) if frozen else out
             yield l + 1, h, active
             if active is not None and l + 1 in c.exits:
                 active = active & ~leave(l + 1, h)
 
     @staticmethod
-    def self_visible(mask: torch.Tensor) -> torch.Tensor:
-        """Every row sees itself: rows that are skipped as keys still need a defined (unused) result."""
-        return mask | torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
+    def visible(mask: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+        """Rows that are not active are invisible as keys: mask [seq, seq], active [batch, seq] -> [batch, 1, seq, seq]."""
+        seen = ops.apply("ActiveMask", mask, active)
+        if torch.compiler.is_exporting():
+            return seen
+        # A row that sees no key has an undefined result; it is selected away, but its gradient would not be.
+        return seen | torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Logits [batch, seq, vocab] at full depth."""

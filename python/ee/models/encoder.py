@@ -55,7 +55,7 @@ class Encoder(nn.Module):
         """ids i64 and `present` bool [batch, seq] (False: padding) -> logits [layers, batch, classes]."""
         c = self.config
         h, rope = self.model.embed_tokens(ids), rotary(torch.arange(ids.shape[1], device=ids.device), c.head_dim, c.rope_theta)
-        mask = present.unsqueeze(1).expand(-1, ids.shape[1], -1)
+        mask = present[:, None, None, :]
         share = (present / present.sum(1, keepdim=True)).unsqueeze(-1)
         logits = []
         for layer, exit_point in zip(self.model.layers, self.states):

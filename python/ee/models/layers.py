@@ -72,7 +72,8 @@ class Attention(nn.Module):
         return x.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
 
     def forward(self, x, rope, mask, lora, shared=None):
-        """x [batch, rows, hidden] normalised; mask [.., rows, keys], true where a key is seen. `shared` are K, V of
+        """x [batch, rows, hidden] normalised; mask [rows, keys] or [batch, 1, rows, keys], true where a key is
+        seen. `shared` are K, V of
         an earlier recursion, used in place of own ones. Returns the result and the K, V used [batch, kv, keys, dim]."""
         cos, sin = (t.unsqueeze(-3) for t in rope)
         q = rotate(self._split(self.q_proj(x, lora.get("q_proj")), self.heads), cos, sin)
@@ -85,7 +86,7 @@ class Attention(nn.Module):
         groups = self.heads // self.kv_heads
         q = q.reshape(batch, self.kv_heads, groups * rows, dim)
         scores = wide(torch.matmul(q, k.to(q.dtype).transpose(-1, -2))) * (1 / math.sqrt(dim))
-        scores = scores.unflatten(2, (groups, rows)).masked_fill(~mask.unsqueeze(-3).unsqueeze(-3), float("-inf"))
+        scores = scores.unflatten(2, (groups, rows)).masked_fill(~(mask if mask.dim() == 2 else mask.unsqueeze(-3)), float("-inf"))
         weights = scores.softmax(-1).flatten(2, 3)
         out = torch.matmul(weights.to(v.dtype), v).unflatten(2, (groups, rows)).flatten(1, 2)
         return self.o_proj(out.transpose(1, 2).flatten(2), lora.get("o_proj")), shared

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from ..nn import functional as ops
 from .decoder import Decoder
 from .layers import wide
 
@@ -76,15 +77,15 @@ def threshold(model: Decoder, ids: torch.Tensor, thetas, forced: torch.Tensor | 
     scores, chosen = [], []
     for r in range(c.recursions):
         z = wide(model.routers[r](h).squeeze(-1))
-        active = active & (z > thetas[r] if forced is None else forced > r)
+        active = ops.apply("RouteThreshold", z, active, float(thetas[r])) if forced is None else active & (forced > r)
         scores.append(z)
         chosen.append(active.float())
         depths = depths + active
         f = h
-        seen = Decoder.self_visible(mask & active.unsqueeze(1))
+        seen = Decoder.visible(mask, active)
         for i in range(c.block):
             f, _ = model.layer(c.prelude + r * c.block + i, f, rope, seen)
-        h = torch.where(active.unsqueeze(-1), h + c.alpha * torch.sigmoid(z).unsqueeze(-1) * f, h)
+        h = ops.apply("GateWeighted", active, torch.sigmoid(z), h, f, c.alpha)
     return Routed(_finish(model, h, rope, mask), scores, chosen, depths)
 
 
