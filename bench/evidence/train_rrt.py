@@ -91,8 +91,9 @@ def main(argv):
             for module in ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"):
                 a, b = (getattr(x.self_attn, module, None) or getattr(x.mlp, module, None) for x in (own, theirs))
                 w = a.weight
-                if model.config.lora_rank:
-                    w = w + model.lora[l][module].B @ model.lora[l][module].A
+                if model.lora is not None and 0 < l < source.layers - 1:
+                    low = model.lora.get_submodule(f"{l}.{module}")
+                    w = w + low.B @ low.A
                 total += float((w - b.weight).double().square().sum().detach())
         return (total / folded) ** 0.5
 

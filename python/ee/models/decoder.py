@@ -16,18 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..errors import UserError
-from ..nn import functional as ops
+from ..nn import DepthLora, LlamaBlock, RMSNorm, functional as ops, rope_rows
 from .config import ModelConfig
-from .layers import LINEARS, Layer, Linear, RMSNorm, rotary
 
 
-class LowRank(nn.Module):
-    """B A of one linear map at one unrolled layer; starts at zero."""
-
-    def __init__(self, inputs: int, outputs: int, rank: int):
-        super().__init__()
-        self.A = nn.Parameter(torch.randn(rank, inputs) / math.sqrt(inputs))
-        self.B = nn.Parameter(torch.zeros(outputs, rank))
+LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 class Decoder(nn.Module):
@@ -38,19 +31,17 @@ class Decoder(nn.Module):
         self.config = c = config
         self.model = nn.Module()
         self.model.embed_tokens = nn.Embedding(c.vocab, c.hidden)
-        self.model.layers = nn.ModuleList(Layer(c) for _ in range(c.physical_layers))
+        self.model.layers = nn.ModuleList(LlamaBlock(c.hidden, c.heads, c.kv_heads, c.head_dim, c.ffn, c.eps) for _ in range(c.physical_layers))
         self.model.norm = RMSNorm(c.hidden, c.eps)
         self.routers = nn.ModuleList(nn.Linear(c.hidden, 1, bias=False) for _ in range(c.recursions if c.router else 0))
         self.gates = nn.ModuleList(nn.Linear(c.hidden, 1) for _ in range(c.recursions - 1 if c.gates else 0))
         self.exits = nn.ModuleDict({str(k): nn.ModuleDict({"probe": nn.Linear(c.hidden, 1)}) for k in c.exits})
-        self.lora = nn.ModuleList(
-            nn.ModuleDict({name: LowRank(m.in_features, m.out_features, c.lora_rank) for name, m in self._linears(i)})
-            for i in (c.layout if c.lora_rank else ())
-        )
+        self.lora = DepthLora(self._block(), c.recursions, c.lora_rank, LINEARS, c.lora_scale, c.prelude) if c.lora_rank else None
         self._initialise()
 
-    def _linears(self, physical: int) -> list[tuple[str, Linear]]:
-        return [(n.rpartition(".")[2], m) for n, m in self.model.layers[physical].named_modules() if n.rpartition(".")[2] in LINEARS]
+    def _block(self) -> list[LlamaBlock]:
+        """The shared block's layers."""
+        return list(self.model.layers[self.config.prelude : self.config.prelude + self.config.block])
 
     def _initialise(self) -> None:
         """Normal weights, smaller where a map writes into the residual stream, by the number of writes a row sees."""
@@ -71,12 +62,16 @@ class Decoder(nn.Module):
         return F.linear(h, self.model.embed_tokens.weight) if self.config.loop_norm else self.head(h)
 
     def rope(self, positions: torch.Tensor):
-        return rotary(positions, self.config.head_dim, self.config.rope_theta)
+        return rope_rows(positions, self.config.head_dim, self.config.rope_theta)
 
     def layer(self, unrolled: int, h, rope, mask, shared=None):
-        """f(h) of one unrolled layer, and the K, V it used."""
-        lora = {n: (m.A, m.B, self.config.lora_scale) for n, m in self.lora[unrolled].items()} if len(self.lora) else None
-        return self.model.layers[self.config.layout[unrolled]](h, rope, mask, lora, shared)
+        """f(h) of one unrolled layer, and the K, V it used (before their rotation)."""
+        c = self.config
+        layer, r = self.model.layers[c.layout[unrolled]], (unrolled - c.prelude) // c.block
+        if self.lora is None or not c.prelude <= unrolled < c.depth - c.coda:
+            return layer(h, mask, rope, shared)
+        with self.lora.applied(self._block(), r):
+            return layer(h, mask, rope, shared)
 
     def begin(self, ids: torch.Tensor):
         """Embedded rows, their rotary angles and the causal mask of a whole sequence; ids [batch, seq]."""
@@ -86,7 +81,7 @@ class Decoder(nn.Module):
 
     def states(self, ids: torch.Tensor, skip: frozenset = frozenset()) -> Iterator[tuple[int, torch.Tensor]]:
         """(layers run, state) after each unrolled layer, all rows active; layers in `skip` are left out (layer dropout)."""
-        for depth, h, _ in self._walk(ids, None, skip):
+        for depth, h, _ in self.walk(ids, None, skip):
             yield depth, h
 
     def adaptive(self, ids: torch.Tensor, leave: Callable[[int, torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,13 +90,13 @@ class Decoder(nn.Module):
         `leave(depth, state)` is asked at each exit point and says which rows [batch, seq] leave there; a row leaves
         once. What deeper layers see of a row that left is said by `kv_fill`."""
         kept = depths = None
-        for depth, h, active in self._walk(ids, leave, frozenset()):
+        for depth, h, active in self.walk(ids, leave):
             if kept is None:
                 kept, depths = h, torch.full_like(ids, depth)
             kept, depths = torch.where(active.unsqueeze(-1), h, kept), torch.where(active, depth, depths)
         return kept, depths
 
-    def _walk(self, ids, leave, skip):
+    def walk(self, ids: torch.Tensor, leave=None, skip: frozenset = frozenset()):
         """(layers run, state, rows that ran the last layer) after each unrolled layer.
 
         Selections are ops of `ai.adaptive`, so this very code is what is exported."""
@@ -112,7 +107,7 @@ class Decoder(nn.Module):
         for l in range(c.depth):
             in_loop = c.prelude <= l < c.depth - c.coda
             if l not in skip:
-                seen = self.visible(mask, active) if frozen and c.kv_fill == "skip" else mask
+                seen = ops.apply("ActiveMask", mask, active) if frozen and c.kv_fill == "skip" else mask
                 slot = (l - c.prelude) % c.block if in_loop and c.kv_fill == "share" else None
                 out, used = self.layer(l, h, rope, seen, first.get(slot))
                 if slot is not None:
@@ -124,15 +119,6 @@ class Decoder(nn.Module):
             yield l + 1, h, active
             if active is not None and l + 1 in c.exits:
                 active = active & ~leave(l + 1, h)
-
-    @staticmethod
-    def visible(mask: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
-        """Rows that are not active are invisible as keys: mask [seq, seq], active [batch, seq] -> [batch, 1, seq, seq]."""
-        seen = ops.apply("ActiveMask", mask, active)
-        if torch.compiler.is_exporting():
-            return seen
-        # A row that sees no key has an undefined result; it is selected away, but its gradient would not be.
-        return seen | torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Logits [batch, seq, vocab] at full depth."""

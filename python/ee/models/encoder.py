@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..errors import UserError
-from .layers import Layer, RMSNorm, rotary
+from ..nn import LlamaBlock, RMSNorm, rope_rows
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class Encoder(nn.Module):
         self.config = c = config
         self.model = nn.Module()
         self.model.embed_tokens = nn.Embedding(c.vocab, c.hidden)
-        self.model.layers = nn.ModuleList(Layer(c) for _ in range(c.layers))
+        self.model.layers = nn.ModuleList(LlamaBlock(c.hidden, c.heads, c.kv_heads, c.head_dim, c.ffn, c.eps) for _ in range(c.layers))
         self.states = nn.ModuleList(nn.ModuleDict({"norm": RMSNorm(c.hidden, c.eps), "head": nn.Linear(c.hidden, c.classes)}) for _ in range(c.layers))
         nn.init.normal_(self.model.embed_tokens.weight, std=0.02)
 
     def forward(self, ids: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """ids i64 and `present` bool [batch, seq] (False: padding) -> logits [layers, batch, classes]."""
         c = self.config
-        h, rope = self.model.embed_tokens(ids), rotary(torch.arange(ids.shape[1], device=ids.device), c.head_dim, c.rope_theta)
+        h, rope = self.model.embed_tokens(ids), rope_rows(torch.arange(ids.shape[1], device=ids.device), c.head_dim, c.rope_theta)
         mask = present[:, None, None, :]
         share = (present / present.sum(1, keepdim=True)).unsqueeze(-1)
         logits = []
         for layer, exit_point in zip(self.model.layers, self.states):
-            h, _ = layer(h, rope, mask)
+            h, _ = layer(h, mask, rope)
             logits.append(exit_point["head"]((exit_point["norm"](h) * share).sum(1)))
         return torch.stack(logits)
 

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 
 from ..nn import functional as ops
 from .decoder import Decoder
-from .layers import wide
 
 
 @dataclass
@@ -52,7 +51,7 @@ def top_k(model: Decoder, ids: torch.Tensor, capacities: tuple[float, ...]) -> R
     scores, chosen = [], []
     for r in range(c.recursions):
         k = min(rows.shape[1], max(1, int(capacities[r] * seq)))
-        z = wide(model.routers[r](h.gather(1, rows.unsqueeze(-1).expand(-1, -1, h.shape[-1]))).squeeze(-1))
+        z = model.routers[r](h.gather(1, rows.unsqueeze(-1).expand(-1, -1, h.shape[-1]))).squeeze(-1).float()
         picked = z.topk(k, dim=1).indices.sort(dim=1).values
         scores.append(z)
         chosen.append(torch.zeros_like(z).scatter(1, picked, 1.0))
@@ -67,22 +66,24 @@ def top_k(model: Decoder, ids: torch.Tensor, capacities: tuple[float, ...]) -> R
     return Routed(_finish(model, h, rope, mask), scores, chosen, depths)
 
 
-def threshold(model: Decoder, ids: torch.Tensor, thetas, forced: torch.Tensor | None = None) -> Routed:
+def threshold(model: Decoder, ids: torch.Tensor, thetas, forced: torch.Tensor | None = None, script=None) -> Routed:
     """Inference: a row enters recursion r iff it entered r-1 and z_r > theta_r (strict, logit space). Causal. With
-    `forced` [batch, seq] those depths are used instead of the scores."""
+    `forced` [batch, seq] those depths are used instead of the scores; `script[r]` [batch, seq] stands in for z_r where it
+    decides (gates of updates still are the router's)."""
     c = model.config
     h, rope, mask = _around(model, ids)
     active = torch.ones_like(ids, dtype=torch.bool)
     depths = torch.zeros_like(ids)
     scores, chosen = [], []
     for r in range(c.recursions):
-        z = wide(model.routers[r](h).squeeze(-1))
-        active = ops.apply("RouteThreshold", z, active, float(thetas[r])) if forced is None else active & (forced > r)
-        scores.append(z)
+        z = model.routers[r](h).squeeze(-1).float()
+        decides = z if script is None else script[r]
+        active = ops.apply("RouteThreshold", decides, active, float(thetas[r])) if forced is None else active & (forced > r)
+        scores.append(decides)
         chosen.append(active.float())
         depths = depths + active
         f = h
-        seen = Decoder.visible(mask, active)
+        seen = ops.apply("ActiveMask", mask, active)
         for i in range(c.block):
             f, _ = model.layer(c.prelude + r * c.block + i, f, rope, seen)
         h = ops.apply("GateWeighted", active, torch.sigmoid(z), h, f, c.alpha)

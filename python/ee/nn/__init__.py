@@ -6,7 +6,7 @@ Values are [batch, seq, hidden] (or [..., D]), masks, scores and gates [batch, s
 """
 
 from .causal_lm import CausalLMWithExits
-from .llama import LlamaBlock, RMSNorm, causal_mask, rope_tables
+from .llama import LlamaBlock, RMSNorm, causal_mask, rope_rows, rope_tables
 from .modules import (
     ActiveMask,
     Exit,
@@ -29,5 +29,5 @@ from .scores import score
 __all__ = [
     "ActiveMask", "CausalLMWithExits", "DepthLora", "Exit", "GateAdditive", "GateWeighted", "HaltCdf", "HaltDelta", "HaltPatience",
     "HaltThreshold", "Keep", "LlamaBlock", "RMSNorm", "Recurse", "Recursed", "RouteThreshold", "RouteTokenChoice", "RouteTopK",
-    "RouterLinear", "RouterMlp", "causal_mask", "rope_tables", "score",
+    "RouterLinear", "RouterMlp", "causal_mask", "rope_rows", "rope_tables", "score",
 ]  # fmt: skip

@@ -32,7 +32,8 @@ def cost(config: ModelConfig, depths: np.ndarray, checks_logits: bool = False, p
         met += depths >= e
     checked = np.where(np.isin(depths, c.exits), met - 1, met) * head if checks_logits else met * probe_rows * c.hidden / unit
     low_rank = c.lora_rank * sum(i + o for i, o in _shapes(c)) / unit if c.lora_rank else 0.0
-    run = depths * (1 + low_rank) + head + checked
+    # Low-rank terms belong to the shared block's layers.
+    run = depths + low_rank * np.clip(depths - c.prelude, 0, c.block * c.recursions) + head + checked
     skipped = c.depth - depths
     if c.router:
         run = run + (c.recursions * c.hidden) / unit

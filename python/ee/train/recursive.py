@@ -49,10 +49,6 @@ def convert(weights: Mapping, source: LlamaConfig, recursions: int, rank: int, p
     missing = [n for n in own if not n.startswith(("exits.", "lora.")) and n not in shared]
     if missing:
         raise UserError(f"the source has no tensor for '{missing[0]}'")
-    if rank:
-        for name, tensor in own.items():
-            if name.startswith("lora.") and name not in lora:
-                tensor.zero_()
     model.load_state_dict(own)
     return model
 

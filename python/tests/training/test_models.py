@@ -54,8 +54,8 @@ def unrolled(model: Decoder) -> Decoder:
         for name, value in model.state_dict().items():
             if name.startswith(f"model.layers.{physical}."):
                 leaf = name.split(".")[-2]
-                if c.lora_rank and leaf.endswith("_proj"):
-                    low = model.lora[l][leaf]
+                if c.prelude <= l < c.depth - c.coda and leaf.endswith("_proj"):
+                    low = model.lora.get_submodule(f"{l}.{leaf}")
                     value = value + c.lora_scale * low.B @ low.A
                 weights[name.replace(f"layers.{physical}.", f"layers.{l}.", 1)] = value
     flat.load_state_dict(weights)
@@ -90,23 +90,20 @@ def test_fills_equal_a_row_by_row_brute_force(fill):
         state, _ = model.adaptive(x, lambda d, h: depths == d)
         stored: list[list] = [[] for _ in range(c.depth)]
         for t in range(7):
-            h, rope = model.model.embed_tokens(x[:, t : t + 1]), model.rope(torch.tensor([t]))
+            h = model.model.embed_tokens(x[:, t : t + 1])
             for l in range(c.depth):
                 layer = model.model.layers[c.layout[l]]
-                runs = l < int(depths[0, t])
-                a = layer.self_attn
-                n = layer.input_layernorm(h)
-                cos, sin = rope
-                from ee.models.layers import rotate
-
-                k, v = rotate(a._split(a.k_proj(n), 2), cos, sin), a._split(a.v_proj(n), 2)
+                runs, n = l < int(depths[0, t]), layer.input_layernorm(h)
                 if fill == "propagate" or runs and (fill == "skip" or l < c.block):
-                    stored[l].append((k, v))
+                    stored[l].append((t, layer.self_attn.k_proj(n), layer.self_attn.v_proj(n)))
                 if not runs:
                     continue
                 seen = stored[l % c.block] if fill == "share" else stored[l]
-                kv = tuple(torch.cat([s[i] for s in seen], 2) for i in range(2))
-                h, _ = layer(h, rope, torch.ones(1, len(seen), dtype=torch.bool), None, kv)
+                # The row among its keys, each at its own position: only the last one's result is looked at.
+                rows = torch.cat([torch.zeros_like(h)] * (len(seen) - 1) + [h], 1)
+                rope = model.rope(torch.tensor([p for p, _, _ in seen]))
+                kv = tuple(torch.cat([s[i] for s in seen], 1) for i in (1, 2))
+                h = layer(rows, torch.ones(len(seen), len(seen), dtype=torch.bool), rope, kv)[0][:, -1:]
             assert torch.allclose(h, state[:, t : t + 1], atol=1e-6), (fill, t)
 
 
