@@ -71,6 +71,10 @@ RECIPES = {
         ),
         "routed", "the larger one: four stages of three layers each, rows are routed on or leave", batch=32, steps=12000, adam_rate=3e-3,
     ),
+    "staged-dense": Recipe(
+        ModelConfig(2048, 256, 4, 2, 64, 576, block=6), "dense", "six layers of the larger one's shape: what a fixed depth of its usual cost reaches",
+        batch=32, steps=12000, adam_rate=3e-3,
+    ),
     "classifier": Recipe(
         EncoderConfig(2048, 128, 4, 4, 32, 384, layers=6, classes=0), "classifier",
         "an encoder of six layers with an exit after each, on package descriptions (its classes are the data's)", batch=64, length=32, steps=4000, adam_rate=2e-3,
