@@ -43,9 +43,12 @@ def exit_trace(model: Decoder, text: Windows, criterion: str = "probe") -> Trace
         with torch.no_grad():
             probed = [model.exits[str(d)]["probe"](torch.from_numpy(s)).squeeze(-1).numpy() for d, s in zip(c.exits, got.states, strict=True)]
         scores = np.stack(probed, 1)
-    check = (c.head_macs() if on_logits else c.hidden) / c.layer_macs()
+    check, costs = (c.head_macs() if on_logits else c.hidden) / c.layer_macs(), _costs(model, got.depths)
+    if on_logits:
+        # The logits that were checked are the output of a row that leaves there.
+        costs[:-1] -= check
     return TraceFile(
-        tuple(f"e{d}" for d in c.exits), np.arange(len(c.exits)), "exit", np.array(got.depths), _costs(model, got.depths),
+        tuple(f"e{d}" for d in c.exits), np.arange(len(c.exits)), "exit", np.array(got.depths), costs,
         np.full(len(c.exits), check), scores.astype(np.float32), got.losses.astype(np.float32), got.tokens.astype(np.int32), got.document,
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 from ee import UserError  # noqa: E402
 from ee.calibrate.outcome import outcome  # noqa: E402
 from ee.train import policies, traces  # noqa: E402
+from ee.train.cost import cost  # noqa: E402
 
 from .test_measure import make, text  # noqa: E402
 
@@ -25,6 +26,14 @@ def test_a_policy_read_off_the_trace_is_the_policy_run():
     assert read.mean_depth == pytest.approx(ran.depths.mean(), abs=1e-3)
     assert read.loss == pytest.approx(ran.losses.mean(), abs=1e-3)
     assert np.array_equal(made.document, ran.document)
+
+
+def test_costs_of_a_trace_are_those_of_the_rows_run():
+    model, sample = make(kv_fill="skip"), text(rows=12)
+    made = traces.trace(model, sample, "margin")
+    thresholds = np.array([np.quantile(made.scores[:, 0], 0.6), np.quantile(made.scores[:, 1], 0.5)])
+    depths = np.where(made.scores[:, 0] >= thresholds[0], 2, np.where(made.scores[:, 1] >= thresholds[1], 4, 6))
+    assert outcome(made, thresholds).cost == pytest.approx(cost(model.config, depths, checks_logits=True).weights, rel=1e-6)
 
 
 def test_route_traces_hold_forced_depths():
