@@ -53,7 +53,8 @@ class RMSNorm(nn.Module):
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x [batch, heads, rows, head_dim], tables [rows, head_dim] or [batch, rows, head_dim]."""
-    a, b = x.chunk(2, -1)
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]  # chunk is exported as a sequence
     return x * cos.unsqueeze(-3) + torch.cat([-b, a], -1) * sin.unsqueeze(-3)
 
 
