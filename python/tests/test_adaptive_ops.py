@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from ee.adaptive import DOMAIN, OPS, attach_bodies, function, register_schemas
+from ee.adaptive import DOMAIN, OPS, VERSION, attach_bodies, function, register_schemas
 from ee.adaptive.__main__ import main
 from ee.adaptive.markdown import page
 
@@ -19,6 +19,14 @@ from . import adaptive_oracle
 INF, NAN = np.inf, np.nan
 OPSETS = (18, 20, 23)
 RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def no_schemas():
+    """Types are to be inferred from the bodies, as in a process that never exports; a registered schema would hide them."""
+    for name in OPS:
+        if onnx.defs.has(name, DOMAIN):
+            onnx.defs.deregister_schema(name, VERSION, DOMAIN)
 
 
 def model_of(name: str, inputs: list[np.ndarray], attributes: dict, opset: int) -> onnx.ModelProto:
