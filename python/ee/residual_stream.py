@@ -16,7 +16,8 @@ from onnx import AttributeProto, TensorProto
 
 from .errors import UserError
 
-SIZES = {"Shape", "Size"}
+# Inputs whose numbers matter, where not all do: these ops take only a size, or of the second input only the type.
+BY_VALUE = {"Shape": 0, "Size": 0, "CastLike": 1}
 ATTENTION = {"Softmax", "Attention", "MultiHeadAttention", "GroupQueryAttention"}
 OLDEST_OPSET = 18
 
@@ -50,6 +51,11 @@ class _Graph:
     def __init__(self, model: onnx.ModelProto):
         self.nodes = list(model.graph.node)  # ONNX requires topological order
         self.maker = {out: i for i, n in enumerate(self.nodes) for out in n.output if out}
+        # Values that depend on the graph's inputs. A constant that many nodes share reaches almost everything, too.
+        self.activations = {v.name for v in model.graph.input} - {t.name for t in model.graph.initializer}
+        for node in self.nodes:
+            if self.activations.intersection(reads(node)):
+                self.activations.update(node.output)
         inferred = onnx.shape_inference.infer_shapes(model).graph
         self.types = {v.name: v.type.tensor_type for v in (*inferred.value_info, *inferred.output, *inferred.input)}
 
@@ -60,12 +66,12 @@ class _Graph:
         return value
 
     def between(self, start: str, end: str) -> set[int]:
-        """Nodes that read `start`, directly or not, and that `end` needs; what only sizes depend on does not count."""
+        """Nodes that read `start`, directly or not, and that `end` needs; where only a size or a type is read does not count."""
         first, found, seen = self.maker.get(start, -1), set(), {}
         stack = [(self.maker[end], False)] if end in self.maker else []
         while stack:
             i, back = stack.pop()
-            inputs = [] if self.nodes[i].op_type in SIZES else list(reads(self.nodes[i]))
+            inputs = list(reads(self.nodes[i]))[: BY_VALUE.get(self.nodes[i].op_type)]
             makers = [self.maker[x] for x in inputs if x in self.maker and self.maker[x] > first]
             if back:
                 if start in inputs or any(seen[m] for m in makers):
@@ -82,8 +88,10 @@ class _Graph:
         if self.nodes[i].op_type != "Add" or self.nodes[i].domain:
             return None
         a, b = (self.strip(x) for x in self.nodes[i].input)
+        if a == b or not {a, b} <= self.activations:
+            return None
         for x, branch in ((a, b), (b, a)):
-            if x != branch and x in self.maker and branch in self.maker and self.maker[x] < self.maker[branch] and self.between(x, branch):
+            if self.maker.get(x, -1) < self.maker.get(branch, -1) and self.between(x, branch):
                 return x, branch
         return None
 

@@ -18,11 +18,12 @@ V, D, LAYERS = 13, 8, 3
 
 class Foreign(GraphBuilder):
     """A decoder without any name of ours. `form`: sequential (attention, then MLP), parallel (one addition for both) or
-    merged (the MLP inside the attention's branch comes first). The norm is LayerNormalization, the head has a bias."""
+    spelled (sequential, the norm RMS in small nodes whose epsilon takes its type from the mean). The norm is otherwise
+    LayerNormalization; the head has a scale and a bias."""
 
     def __init__(self, form: str = "sequential", seed: int = 0):
         super().__init__()
-        self.rng, self.form, self.count = np.random.default_rng(seed), form, 0
+        self.rng, self.form, self.count, self.epsilon = np.random.default_rng(seed), form, 0, ""
         self.input("tokens", TensorProto.INT64, ["rows", "length"])
         x = self.add("Gather", self.random(V, D), "tokens")
         self.stream = [x]
@@ -40,6 +41,12 @@ class Foreign(GraphBuilder):
         return self.op(kind, list(inputs), f"v{self.count}", **attributes)
 
     def norm(self, x: str) -> str:
+        if self.form == "spelled":
+            mean = self.add("ReduceMean", self.add("Mul", x, x), self.constant("axis", np.array([-1])))
+            if not self.epsilon:  # one node for all norms: it comes before everything
+                self.epsilon = self.add("Constant", value=helper.make_tensor("", TensorProto.DOUBLE, [], [1e-5]))
+            eps = self.add("CastLike", self.epsilon, mean)
+            return self.add("Mul", self.add("Div", x, self.add("Sqrt", self.add("Add", mean, eps))), self.random(D))
         return self.add("LayerNormalization", x, self.random(D))
 
     def attention(self, n: str) -> str:
@@ -76,20 +83,23 @@ def run(model: onnx.ModelProto, tmp_path, ids, **feeds) -> dict:
 
 
 @pytest.mark.parametrize("opset", [18, 23])
-@pytest.mark.parametrize("form", ["sequential", "parallel"])
+@pytest.mark.parametrize("form", ["sequential", "parallel", "spelled"])
 def test_states_and_head(form, opset, tmp_path):
     g = Foreign(form)
     stream = find_stream(g.file(opset))
     assert stream.states == g.stream and (stream.logits, stream.hidden, stream.vocab) == ("scores", D, V)
-    assert [n.op_type for n in stream.head] == ["LayerNormalization", "MatMul", "Mul", "Add"] and stream.batch_seq == ["rows", "length"]
+    norm = ["Mul", "ReduceMean", "Add", "Sqrt", "Div", "Mul"] if form == "spelled" else ["LayerNormalization"]
+    assert [n.op_type for n in stream.head] == [*norm, "MatMul", "Mul", "Add"] and stream.batch_seq == ["rows", "length"]
     # A model cut after k layers says what an exit after k layers must give.
     ids, specs = np.random.default_rng(1).integers(0, V, (2, 5)), [ExitSpec(1), ExitSpec(2)]
     for fill in ("exact", "propagate"):
         model = add_exits(g.file(opset), specs, fill, scripted=True, exit_depth=True)
         for k in (1, 2, 3):
             cut = g.file()
-            first = next(n for n in cut.graph.node if n.output[0] == stream.head[0].output[0])
-            first.input[0] = g.stream[k]
+            made = {n.output[0] for n in stream.head}
+            for node in cut.graph.node:
+                if node.output[0] in made:
+                    node.input[:] = [g.stream[k] if x == g.stream[-1] else x for x in node.input]
             want = run(cut, tmp_path, ids)["scores"]
             leave = {f"script.e{j}": np.full(ids.shape, np.inf if j == k else -np.inf, np.float32) for j in (1, 2)}
             got = run(model, tmp_path, ids, enabled=np.ones(ids.shape, bool), **leave)
