@@ -6,6 +6,7 @@ histogram. Differences to full depth are paired per token; intervals are 95 % bo
 tokens of one document are not independent.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,10 +100,15 @@ class Evaluation:
         sample = collect(model, fit_text, with_states=True)
         agreement, saved = probes.fit(sample, "agreement"), probes.fit(sample, "saved")
         probes.install(model, saved)
-        full = cost(c, np.array([c.depth])).macs
+        full = cost(c, np.array([c.depth])).weights
         for price in PRICES:
-            thresholds = {d: -price * (full - cost(c, np.array([d]), probe_rows=1).macs) for d in c.exits}
+            # What leaving saves is counted in weights read: under `exact` the multiply-adds are only put off.
+            thresholds = {d: -price * (full - cost(c, np.array([d]), probe_rows=1).weights) for d in c.exits}
             self._adaptive("probe saved", {"price": price}, policies.probe(thresholds), probe_rows=1)
+            if c.kv_fill == "exact":
+                model.config = dataclasses.replace(c, kv_fill="propagate")
+                self._adaptive("probe saved, K,V propagated", {"price": price}, policies.probe(thresholds), probe_rows=1)
+                model.config = c
         if c.gates:
             # A gate's log-odds is that of "stop here"; fitted on the same label as the probe.
             with torch.no_grad():
