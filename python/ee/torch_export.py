@@ -15,7 +15,7 @@ import onnxscript
 import torch
 
 from . import nn
-from .adaptive import DOMAIN, OPS, VERSION, AdaptiveOp, attach_bodies, register_schemas
+from .adaptive import DOMAIN, OPS, VERSION, AdaptiveOp, attach_bodies, registered_schemas
 from .errors import UserError
 from .nn.functional import OPERATORS
 
@@ -46,14 +46,14 @@ def export(model: torch.nn.Module, args: tuple, path, opset: int = 18, dynamic_s
     `args` are example inputs; `dynamic_shapes` as for torch.export (one entry per input). Opset 18, 20 or 23."""
     if opset not in OPSETS:
         raise UserError(f"opset {opset} is not one of {', '.join(map(str, OPSETS))}")
-    register_schemas()
     path = Path(path)
     model.eval()
-    torch.onnx.export(
-        model, args, str(path), dynamo=True, optimize=False, opset_version=opset, external_data=True, verbose=False,
-        dynamic_shapes=dynamic_shapes, input_names=input_names, output_names=output_names,
-        custom_translation_table={OPERATORS[name]._opoverload: _translation(op) for name, op in OPS.items()},
-    )  # fmt: skip
+    with registered_schemas():
+        torch.onnx.export(
+            model, args, str(path), dynamo=True, optimize=False, opset_version=opset, external_data=True, verbose=False,
+            dynamic_shapes=dynamic_shapes, input_names=input_names, output_names=output_names,
+            custom_translation_table={OPERATORS[name]._opoverload: _translation(op) for name, op in OPS.items()},
+        )  # fmt: skip
     result = attach_bodies(onnx.load(path, load_external_data=False))
     onnx.save(result, path)
     onnx.checker.check_model(str(path), full_check=True)

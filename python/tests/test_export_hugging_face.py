@@ -88,7 +88,7 @@ def plain_export(model, path, opset: int, cache: bool, optimize: bool) -> None:
         names += [f"past.{i}.{n}" for i in range(LAYERS) for n in ("key", "value")]
         outputs += [f"present.{i}.{n}" for i in range(LAYERS) for n in ("key", "value")]
     torch.onnx.export(
-        (Cached if cache else Plain)(model), args, str(path), dynamo=True, optimize=optimize, opset_version=opset, external_data=True,
+        (Cached if cache else Plain)(model).eval(), args, str(path), dynamo=True, optimize=optimize, opset_version=opset, external_data=True,
         verbose=False, dynamic_shapes=shapes, input_names=names, output_names=outputs,
     )  # fmt: skip
 

@@ -5,7 +5,10 @@
 docs/AdaptiveOnnx.md (`python -m ee.adaptive --markdown`) are made from it.
 """
 
-from .model import attach_bodies, function, register_schemas
+from .model import attach_bodies, function, register_schemas, registered_schemas
 from .table import DOMAIN, OPS, VERSION, AdaptiveOp, Attribute, Value
 
-__all__ = ["DOMAIN", "OPS", "VERSION", "AdaptiveOp", "Attribute", "Value", "attach_bodies", "function", "register_schemas"]
+__all__ = [
+    "DOMAIN", "OPS", "VERSION", "AdaptiveOp", "Attribute", "Value", "attach_bodies", "function", "register_schemas",
+    "registered_schemas",
+]  # fmt: skip

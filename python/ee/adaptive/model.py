@@ -2,6 +2,7 @@
 """What is made from the table for onnx: FunctionProtos, a model's missing bodies, and op schemas."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import onnx
 from onnx import AttributeProto, helper
@@ -77,3 +78,15 @@ def register_schemas() -> None:
                 attributes=[schema.Attribute(a.name, kinds[a.type], a.doc) for a in op.attributes],
             )
         )
+
+
+@contextmanager
+def registered_schemas() -> Iterator[None]:
+    """`register_schemas` for the time of the block. A schema left behind would hide the bodies from type inference."""
+    new = [name for name in OPS if not onnx.defs.has(name, DOMAIN)]
+    register_schemas()
+    try:
+        yield
+    finally:
+        for name in new:
+            onnx.defs.deregister_schema(name, VERSION, DOMAIN)
