@@ -54,7 +54,7 @@ def measure(recipe: str, options, steps: int | None = None) -> dict:
     training = open_tokens(data, "train")
     fit, evaluation = spread(validation_windows(training, 128), FIT), Evaluation(model, held_out)
     if model.config.router:
-        evaluation.routed(fit)
+        evaluation.routed(spread(fit, FIT // 2))
     else:
         evaluation.with_exits(fit, training.ids)
     model.save(folder / "fitted", narrow=True)

@@ -23,7 +23,7 @@ from .policies import Outcome
 PRICES = (0.003, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
 K_ROWS = 8
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-RATES = ((0.9, 0.8), (0.8, 0.6), (0.667, 0.333), (0.5, 0.2), (0.35, 0.12), (0.2, 0.05))
+POWERS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)  # a router's target rates are its training capacities to these powers
 
 
 def interval(values: np.ndarray, document: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
@@ -138,7 +138,9 @@ class Evaluation:
             same = lambda shape, r=r: torch.full(shape, r)  # noqa: E731
             self.add("forced", {"recursions": r}, policies.run_routed(model, self.text, forced=same))
         settings = [("sigma > 1/2", trained_thetas(c))]
-        settings += [(f"rates {rates}", target_rates(model, fit_text, (1.0, *rates[: c.recursions - 1]))) for rates in RATES]
+        for power in POWERS:
+            rates = tuple(round(capacity**power, 3) for capacity in c.capacities)
+            settings.append((f"rates {', '.join(map(str, rates[1:]))}", target_rates(model, fit_text, rates)))
         for name, thetas in settings:
             outcome = policies.run_routed(model, self.text, thetas)
             recursions = (outcome.depths - c.prelude - c.coda) // c.block
@@ -162,7 +164,8 @@ def target_rates(model: Decoder, text: Windows, rates: tuple[float, ...]) -> lis
             continue
         scores, alive = [], []
         for i in range(0, len(text.document), 16):
-            result = threshold(model, torch.from_numpy(text.inputs[i : i + 16]), thetas + [0.0] * (len(rates) - r))
+            # What deeper recursions would do does not matter here: infinite thetas keep them empty.
+            result = threshold(model, torch.from_numpy(text.inputs[i : i + 16]), thetas + [float("inf")] * (len(rates) - r))
             before = result.chosen[r - 1].bool() if r else torch.ones_like(result.depths, dtype=torch.bool)
             scores.append(result.scores[r][mask[i : i + 16]])
             alive.append(before[mask[i : i + 16]])

@@ -157,6 +157,17 @@ def test_interval_is_wider_when_documents_agree():
     assert 0.5 < high - low < 1.3
 
 
+@pytest.mark.parametrize("capacities", [(1.0, 0.5), (1.0, 0.8, 0.6, 0.4)])
+def test_evaluation_of_a_routed_model(capacities):
+    model = make(block=1, recursions=len(capacities), exits=(), router=True, capacities=capacities, kv_fill="skip")
+    evaluation = Evaluation(model, text(rows=8), lambda line: None)
+    evaluation.routed(text(rows=8, seed=5))
+    forced = [p for p in evaluation.points if p.policy == "forced"]
+    assert [p.mean_depth for p in forced] == list(range(1, len(capacities) + 1)) and forced[-1].excess == 0
+    rated = [p.mean_depth for p in evaluation.points if p.policy.startswith("rates")]
+    assert rated == sorted(rated, reverse=True) and rated[0] > rated[-1]
+
+
 def test_evaluation_of_a_random_model_is_consistent():
     lines = []
     model = make(kv_fill="propagate")
