@@ -95,11 +95,10 @@ def expected(blocks: list, h: np.ndarray, depth: np.ndarray, fill: str) -> np.nd
             store[r, i] = own
             new = x.copy()
             for j in range(SEQ):
-                if runs[j] or fill in ("exact", "propagate"):
+                if runs[j] or fill == "exact":
                     new[j] = b.run(x[j], j, [(p, *own[p]) for p in range(j + 1) if p in own])
-                else:
+                elif fill != "propagate":  # there a frozen row has the state it kept, in every block
                     new[j] = np.nan  # only rows that run are computed
-            # Inside the body a frozen row's K,V in later blocks come from what the earlier blocks made of its kept state.
             if fill == "copy":
                 new[~runs] = 0
             x = new

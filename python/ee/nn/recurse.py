@@ -6,7 +6,7 @@ Recursion r = 0 .. R-1 runs on the rows active_r [batch, seq]; h is [batch, seq,
   routing     active_r = route(router_r(h_r), active_(r-1)); h_(r+1) = update(active_r, gate, h_r, f(h_r)), gate = activation(router_r(h_r))
   token choice  e = argmax_r of router(h_0), or of alpha * gate_r + bias_r, once; x_(r+1) = f(x_r) for r <= e; result h_0 + alpha * gate[e] * x_(e+1)
 What later recursions see as K,V of a row that does not run them:
-  propagate   what the body makes of the state the row kept (Keep alone)
+  propagate   what each block makes of the state the row kept: Keep after every block, so that such a row runs none of them
   skip        nothing: ActiveMask takes the row out of the keys
   share       the K,V of recursion 0, for every row; later recursions make none
   copy        the K,V of the last recursion the row ran (halting only)
@@ -142,13 +142,16 @@ class Recurse(nn.Module):
         if mask is not None:
             partial = self.fill == "skip" and (r or self.kind != "halting")  # a halting loop starts with all rows
             context = {**context, "mask": self.active_mask(mask, active) if partial else mask}
+        frozen = self.fill == "propagate" and (self.kind == "routing" or (r > 0 and self.halt is not None))
         with nullcontext() if self.lora is None else self.lora.applied(self.blocks, r):
             for i, block in enumerate(self.blocks):
                 earlier = {}
                 if r and self.fill in ("share", "copy"):
                     earlier = {"kv": kv[i]} if self.fill == "share" else {"kv": kv[i], "active": active}
                 out = block(h, **context, **earlier)
-                h, made = out if isinstance(out, tuple) else (out, None)
+                before, (h, made) = h, out if isinstance(out, tuple) else (out, None)
+                if frozen and i + 1 < len(self.blocks):  # after the last one, the caller keeps or updates
+                    h = self.keep(active, before, h)
                 if made is None and self.fill in ("share", "copy"):
                     raise UserError(f"fill '{self.fill}' needs blocks that return (state, kv); {type(block).__name__} returns the state alone")
                 kv[i] = kv[i] if r and self.fill == "share" else made
