@@ -118,8 +118,8 @@ def calm(criterion: str) -> Subject:
 
 
 def free() -> Subject:
-    """Two of six layers are the shallow part. The rule is strict, score > theta, which is score >= the next float32."""
-    weights, ids = Weights(config(range(6)), 21), texts(22)
+    """Two of four layers are the shallow part. The rule is strict, score > theta, which is score >= the next float32."""
+    weights, ids = Weights(config(range(4)), 21), texts(22)
     model = Model(weights.config, weights.tensors)
     theta = _thetas(model, (2,), "margin", ids)[2]
     above = float(np.nextafter(np.float32(theta), np.float32(np.inf)))
@@ -133,8 +133,8 @@ def free() -> Subject:
 
 
 def layerskip() -> Subject:
-    """The draft exit after two of six layers. With it forced, the file drafts; without, it verifies."""
-    weights, ids = Weights(config(range(6)), 31), texts(32)
+    """The draft exit after two of four layers. With it forced, the file drafts; without, it verifies."""
+    weights, ids = Weights(config(range(4)), 31), texts(32)
     model = Model(weights.config, weights.tensors)
     thetas = _thetas(model, (2,), "max_prob", ids)
 

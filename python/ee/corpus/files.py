@@ -51,7 +51,7 @@ def _anonymous(model: ModelProto) -> ModelProto:
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
-        part.doc_string = ""
+        part.ClearField("doc_string")
     del graph.value_info[:]
     return model
 
