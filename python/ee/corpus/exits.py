@@ -176,17 +176,19 @@ def _speculate(run: Run, prompts: np.ndarray, theta: float) -> dict[str, np.ndar
 
 
 def relaxed_recursive(pattern: str, fill: str) -> Subject:
-    """Four layers shared in two loops, LoRA per layer by SVD from an unshared model; the head is tied. Exits where a loop ends."""
-    ends, layers = int(pattern.startswith("middle")), 4 + 2 * int(pattern.startswith("middle"))
+    """Two blocks for six layers (middle patterns: and one more at each end), the mean of the layers of an unshared model, with
+    a LoRA per layer by SVD; the head is tied. Exits after the first and the second third of the shared layers, where a cycle ends."""
+    ends = int(pattern.startswith("middle"))
+    layers, exits = 6 + 2 * ends, (ends + 2, ends + 4)
     source = Weights(config(range(layers), tied=True), 41, head_scale=1.5)
-    maps = recursive.sharing(pattern, layers, 2)
+    maps = recursive.sharing(pattern, layers, 3)
     shared = recursive.recursive_weights(source.tensors, maps, "average")
     low, _ = recursive.relax(source.tensors, shared, maps, LORA[0], linears=LORA[1], fold=False)
     c = config(maps.layout, tied=True)
     source.config, source.tensors = c, {}
     source.update(shared | low)
     model, ids = Model(c, source.tensors), texts(42)
-    thetas = _thetas(model, [ends + maps.shared], "margin", ids)
+    thetas = _thetas(model, exits, "margin", ids)
     module = ExitDecoder(c, thetas, "margin", fill, lora=(range(ends, layers - ends), *LORA))
 
     def method(trace: DepthTrace) -> Calm:
