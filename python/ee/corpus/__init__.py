@@ -7,6 +7,6 @@ methods says what the models are.
 """
 
 from .cases import all_cases
-from .write import write_corpus
+from .write import chosen, write_corpus
 
-__all__ = ["all_cases", "write_corpus"]
+__all__ = ["all_cases", "chosen", "write_corpus"]

@@ -22,9 +22,9 @@ def main(argv) -> int:
     parser.add_argument("--opset", type=int, metavar="N", help="18, 20 or 23; default all")
     args = parser.parse_args(argv)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    from .write import write_corpus
+    from .write import chosen, write_corpus
 
-    return 1 if write_corpus(Path(args.out), args.only, args.opset, lambda line: print(line, flush=True)) else 0
+    return 1 if write_corpus(Path(args.out), chosen(args.only, args.opset), lambda line: print(line, flush=True)) else 0
 
 
 if __name__ == "__main__":

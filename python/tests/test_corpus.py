@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The corpus: what is in it, that its files are what they claim, and that a wrong file is found."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+from ee.corpus import all_cases, chosen, write_corpus  # noqa: E402
+from ee.corpus import compare as comparison  # noqa: E402
+from ee.corpus.cases import OPSETS, Answer, Case, Subject  # noqa: E402
+from ee.corpus.decoder import between  # noqa: E402
+from ee.corpus.files import exported, relabelled  # noqa: E402
+from ee.errors import UserError  # noqa: E402
+
+CASES = {case.name: case for case in all_cases()}
+# One case per method, with every fill, decision and kind of block somewhere among them.
+SUBSET = [
+    "calm-propagate-margin", "free-exact-margin", "layerskip-exact-max_prob", "relaxed-recursive-propagate-cycle",
+    "mor-expert-choice-skip-threshold-weighted", "mor-token-choice-share-softmax", "mixture-of-depths-skip-threshold",
+    "ouro-copy-cdf", "huginn-propagate-delta", "classifier-none-patience",
+]  # fmt: skip
+LOOPED = ("exact", "propagate", "copy", "share", "skip")
+REQUIRED = {
+    ("calm", "propagate"), ("free", "exact"), ("layerskip", "exact"), ("relaxed-recursive", "exact"), ("relaxed-recursive", "propagate"),
+    ("mor-expert-choice", "skip"), ("mor-expert-choice", "share"), ("mor-token-choice", "skip"), ("mor-token-choice", "share"),
+    ("mixture-of-depths", "skip"), ("classifier", "none"), *(("ouro", f) for f in LOOPED), *(("huginn", f) for f in LOOPED),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """(folder, manifest) of the subset in one opset, with rule and scripted decisions."""
+    out = tmp_path_factory.mktemp("corpus") / "out"
+    assert write_corpus(out, [(CASES[name], (18,)) for name in SUBSET], lambda line: None) == []
+    return out, json.loads((out / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def subjects():
+    """The built cases of the subset by name."""
+    return {name: CASES[name].build() for name in SUBSET}
+
+
+def entries(corpus, **wanted):
+    return [e for e in corpus[1]["files"] if all(e[k] == v for k, v in wanted.items())]
+
+
+def inputs(folder, entry) -> dict[str, np.ndarray]:
+    with np.load(folder / entry["arrays"]) as arrays:
+        return {n.removeprefix("input."): arrays[n] for n in arrays.files if n.startswith("input.")}
+
+
+def check_folder(folder, manifest) -> None:
+    """What holds for every file of a corpus."""
+    named = {"manifest.json"} | {e[k] for e in manifest["files"] for k in ("file", "weights", "arrays", "outputs")}
+    assert named == {p.name for p in folder.iterdir()} and manifest["version"] == 1
+    for e in manifest["files"]:
+        model = onnx.load(folder / e["file"], load_external_data=False)
+        assert [v.name for v in model.graph.input] == [v["name"] for v in e["graph_inputs"]]
+        assert all(v["shape"][: 1 if e["method"] == "classifier" and "script" in v["name"] else 2][0] == "batch" for v in e["graph_inputs"])
+        assert all(v["shape"][1] == "seq" for v in e["graph_inputs"] if len(v["shape"]) > 1)
+        assert {o.domain: o.version for o in model.opset_import} == {"": e["opset"], "ai.adaptive": 1}
+        hashes = [hashlib.sha256(onnx.numpy_helper.to_array(t, str(folder)).tobytes()).hexdigest() for t in model.graph.initializer if t.external_data]
+        assert len(hashes) == len(set(hashes)) > 10  # each weight once
+        with np.load(folder / e["outputs"]) as got, np.load(folder / e["arrays"]) as arrays:
+            want = arrays["reference.logits"]
+            assert np.isfinite(got["logits"]).all() and np.abs(got["logits"] - want).max() <= 1e-4 * np.abs(want).max()
+            assert np.array_equal(got["depth"], arrays["reference.depth"]) or e["near"]
+            assert len(np.unique(got["depth"])) >= 2 and sum(e["depths"].values()) == got["depth"].size
+        data = (folder / e["weights"]).read_bytes()
+        assert b"/" not in b"".join(n.name.encode() for n in model.graph.node) and not any(n.metadata_props for n in model.graph.node) and data
+
+
+def test_every_method_fill_and_opset_has_a_case():
+    plain = [c for c in CASES.values() if not c.variant]
+    assert {(c.method, c.fill, o) for c in plain for o in c.opsets} == {(m, f, o) for m, f in REQUIRED for o in OPSETS}
+    assert len(CASES) == len(all_cases())
+    rules = {c.rule for c in CASES.values() if c.method == "calm"}
+    assert rules == {"max_prob", "margin", "entropy", "cosine", "probe"}
+    assert {c.rule for c in CASES.values() if c.method == "relaxed-recursive"} == {"cycle", "sequence", "middle_cycle", "middle_sequence"}
+    expert = {(c.fill, c.rule) for c in CASES.values() if c.method == "mor-expert-choice"}
+    assert expert == {(f, f"{r}-{g}") for f in ("skip", "share") for r in ("threshold", "top_k") for g in ("weighted", "additive")}
+
+
+def test_files_of_the_subset(corpus):
+    folder, manifest = corpus
+    check_folder(folder, manifest)
+    assert {e["method"] for e in manifest["files"]} == {m for m, _ in REQUIRED}
+    assert Counter(e["decisions"] for e in manifest["files"]) == {"rule": len(SUBSET), "script": len(SUBSET)}
+
+
+def test_the_command_writes_the_same_bytes(corpus, tmp_path):
+    """Another process that writes one method only."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "ee.corpus", str(out), "--only", "free-*", "--opset", "18"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3 and lines[0].startswith("free-exact-margin.opset18.onnx ") and "all agree" in lines[-1]
+    names = sorted(p.name for p in out.iterdir() if p.name != "manifest.json")
+    assert len(names) == 7
+    for name in names:
+        assert (out / name).read_bytes() == (corpus[0] / name).read_bytes(), name
+    assert json.loads((out / "manifest.json").read_text())["files"] == entries(corpus, method="free")
+
+
+def test_later_tokens_do_not_reach_earlier_rows(corpus):
+    rng, found = np.random.default_rng(0), 0
+    for e in entries(corpus, causal=True):
+        run, given = comparison.runner(corpus[0] / e["file"]), inputs(corpus[0], e)
+        before, position = run(given), 6
+        other = {n: x.copy() for n, x in given.items()}
+        other["input_ids"][:, position + 1 :] = rng.integers(0, 61, other["input_ids"][:, position + 1 :].shape)
+        for name in (n for n in other if n.startswith("script.")):
+            other[name][:, position + 1 :] = -other[name][:, position + 1 :]
+        after = run(other)
+        for name in before:
+            np.testing.assert_allclose(after[name][:, : position + 1], before[name][:, : position + 1], rtol=0, atol=1e-5, err_msg=e["file"])
+        found += np.abs(after["logits"] - before["logits"]).max() > 0.1
+    assert found == 2 * (len(SUBSET) - 1)
+
+
+@torch.no_grad()
+def test_other_sizes_against_the_module(corpus, subjects):
+    rng = np.random.default_rng(1)
+    for e in entries(corpus, decisions="rule"):
+        subject = subjects[e["name"].removesuffix(".opset18")]
+        given = {"input_ids": rng.integers(0, 61, (3, 9))}
+        if "enabled" in subject.inputs:
+            given["enabled"] = rng.random((3, 9)) < 0.7
+        want = subject.module(*(torch.from_numpy(x) for x in given.values()))
+        got = comparison.runner(corpus[0] / e["file"])(given)
+        assert np.array_equal(got["depth"], want[1]) and len(np.unique(want[1])) >= (1 if e["method"] == "classifier" else 2), e["file"]
+        np.testing.assert_allclose(got["logits"], want[0], rtol=0, atol=3e-4)
+
+
+@torch.no_grad()
+def test_scripted_files_are_what_a_script_does_in_torch(corpus, subjects):
+    """`Recurse` has scripts of its own; in the files, scores were replaced after the export."""
+    for name in ("ouro-copy-cdf", "huginn-propagate-delta", "mor-expert-choice-skip-threshold-weighted", "mor-token-choice-share-softmax"):
+        subject, recurse, tails = subjects[name], subjects[name].module.recurse, []
+        (e,) = entries(corpus, name=f"{name}.script.opset18")
+        scripts = [torch.from_numpy(x) for n, x in inputs(corpus[0], e).items() if n.startswith("script.")]
+        plain = recurse.forward
+        recurse.forward = lambda *a, **k: tails.append(1) or plain(*a, script=scripts[0] if scripts[0].ndim == 3 else torch.stack(scripts, -1), **k)
+        try:
+            want = subject.module(*(torch.from_numpy(x) for x in subject.inputs.values()))
+        finally:
+            del recurse.forward
+        with np.load(corpus[0] / e["outputs"]) as got:
+            assert tails == [1] and np.array_equal(got["depth"], want[1]) and np.array_equal(got["depth"], subject.table)
+            np.testing.assert_allclose(got["logits"], want[0], rtol=0, atol=3e-4)
+
+
+def test_fills_differ():
+    """With the same decisions, each fill of the looped models gives other numbers."""
+    for method in ("ouro-{}-cdf", "huginn-{}-delta"):
+        built = [CASES[method.format(fill)].build() for fill in LOOPED]
+        assert all(np.array_equal(s.table, built[0].table) for s in built)
+        logits = [s.reference(s.table).outputs["logits"] for s in built]
+        for i, a in enumerate(logits):
+            assert all(np.abs(a - b).max() > 1e-2 * np.abs(a).max() for b in logits[:i])
+
+
+def test_a_tampered_weight_is_found(corpus, subjects, tmp_path):
+    for name in ("free-exact-margin", "ouro-copy-cdf"):
+        (e,) = entries(corpus, name=f"{name}.script.opset18")
+        for file in (e["file"], e["weights"]):
+            (tmp_path / file).write_bytes((corpus[0] / file).read_bytes())
+        model = onnx.load(tmp_path / e["file"], load_external_data=False)
+        tensor = next(t for t in model.graph.initializer if t.name.endswith("layers.1.mlp.up_proj.weight"))
+        place = {x.key: x.value for x in tensor.external_data}
+        subject = subjects[name]
+        answer, given = subject.reference(subject.table), inputs(corpus[0], e)
+        assert comparison.compare(subject, comparison.runner(tmp_path / e["file"])(given), answer).problem == ""
+        data = bytearray((tmp_path / e["weights"]).read_bytes())
+        weight = np.frombuffer(data, np.float32, 1, int(place["offset"]))
+        data[int(place["offset"]) : int(place["offset"]) + 4] = (weight + 0.05).tobytes()
+        (tmp_path / e["weights"]).write_bytes(data)
+        found = comparison.compare(subject, comparison.runner(tmp_path / e["file"])(given), answer)
+        assert "logits differ" in found.problem and found.error > 1e-4
+
+
+def test_comparison_of_decisions():
+    """Other decisions are accepted where the margin is below 1e-3, and then the reference follows them."""
+    logits = np.ones((1, 3, 4))
+    asked = []
+
+    def reference(depth):
+        asked.append(depth.tolist())
+        return Answer({"logits": logits * depth[..., None], "depth": depth}, np.zeros((1, 3, 1)), np.zeros((1, 3)))
+
+    subject = Subject(None, None, {}, ("logits", "depth"), reference, None, None, {})
+    depth, got = np.array([[2, 4, 2]]), np.array([[2, 2, 2]])
+    answer = Answer({"logits": logits * depth[..., None], "depth": depth}, np.zeros((1, 3, 1)), np.array([[0.5, 9e-4, 2e-3]]))
+    found = comparison.compare(subject, {"logits": logits * got[..., None], "depth": got}, answer)
+    assert (found.problem, found.near, found.error, asked) == ("", [[0, 1]], 0.0, [[[2, 2, 2]]])
+    found = comparison.compare(subject, {"logits": logits * depth[..., None], "depth": got}, answer)
+    assert "logits differ by 1" in found.problem
+    answer.margin[0, 1] = 2e-3
+    assert "row (0, 1): depth 2, the reference's 4" in comparison.compare(subject, {"logits": logits, "depth": got}, answer).problem
+    nan = comparison.compare(subject, {"logits": np.full((1, 3, 4), np.nan), "depth": depth}, answer)
+    assert "logits differ" in nan.problem
+    assert "tokens [1, 3]" in comparison.compare_generation({"tokens": np.array([1, 2])}, {"tokens": np.array([1, 3])})
+    assert comparison.compare_generation({"tokens": np.array([1, 2])}, {"tokens": np.array([1, 2])}) == ""
+
+
+def test_thresholds_keep_clear_of_scores():
+    assert between(np.array([0.0, 1.0, 2.0, 6.0, 7.0, 8.0])) == 4.0
+    assert between(np.array([[np.nan, 3.0], [1.0, 0.0]])) in (0.5, 2.0)
+
+
+def test_what_disagrees_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "TOLERANCE", 0.0)
+    lines = []
+    problems = write_corpus(tmp_path / "out", [(CASES["free-exact-margin"], (18,))], lines.append)
+    assert len(problems) == 2 and "DISAGREES: logits differ" in lines[0] and "nothing written" in lines[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusals(tmp_path, capsys):
+    from ee.corpus.__main__ import main
+    from ee.errors import run_main
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    out = str(tmp_path / "out")
+    for arguments, said in (
+        ([out, "--opset", "19"], "--opset 19 is not one of 18, 20, 23"),
+        ([out, "--only", "bert*"], "--only 'bert*' matches no case"),
+        ([out, "--only", "calm-propagate-probe", "--opset", "23"], "--opset 23: none of the cases"),
+        ([out, "--opset", "x"], "invalid int value: 'x'"),
+        ([], "the following arguments are required: out"),
+        ([str(tmp_path / "mine"), "--only", "free*"], "mine: must be a new folder or an earlier corpus"),
+    ):
+        assert run_main(main, arguments) == 1
+        printed = capsys.readouterr()
+        assert printed.out == "" and printed.err.count("\n") == 1 and said in printed.err, printed.err
+    assert not (tmp_path / "out").exists() and (tmp_path / "mine" / "thesis.txt").exists()
+    with pytest.raises(UserError):
+        chosen("x", None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SUBSET)
+def test_files_are_what_the_exporter_writes(name, tmp_path, monkeypatch):
+    """Blocks exported once and put in place, against the whole module through `ee.export`; opset 20 against opset 18's nodes."""
+    import contextlib
+
+    from ee.corpus import blocks, files
+
+    case: Case = CASES[name]
+    subject = case.build()
+    ours = {opset: exported(subject.module, subject.inputs, subject.outputs, opset) for opset in OPSETS}
+    assert relabelled(ours[18], 20).SerializeToString(deterministic=True) == ours[20].SerializeToString(deterministic=True)
+    monkeypatch.setattr(files, "outlined", contextlib.nullcontext)
+    assert blocks._kinds is None
+    for opset in (18, 23):
+        whole = exported(subject.module, subject.inputs, subject.outputs, opset)
+        kinds = ("MatMul", "Softmax", "Attention", "Keep", "Sigmoid", "Exp", "Neg", "ReduceMean")
+        count = [Counter(n.op_type for n in m.graph.node if n.op_type in kinds or n.domain == "ai.adaptive") for m in (whole, ours[opset])]
+        assert count[0] == count[1] and count[0]["MatMul"] > 10
+        onnx.save(whole, tmp_path / "whole.onnx")
+        onnx.save(ours[opset], tmp_path / "ours.onnx")
+        a, b = (comparison.runner(tmp_path / f"{x}.onnx")(subject.inputs) for x in ("whole", "ours"))
+        assert np.array_equal(a["depth"], b["depth"])
+        np.testing.assert_allclose(a["logits"], b["logits"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_whole_corpus(tmp_path):
+    lines: list[str] = []
+    assert write_corpus(tmp_path / "out", chosen(None, None), lines.append) == []
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    check_folder(tmp_path / "out", manifest)
+    written = Counter((e["method"], e["fill"], e["opset"], e["decisions"]) for e in manifest["files"])
+    assert {(m, f, o, d) for m, f in REQUIRED for o in OPSETS for d in ("rule", "script")} <= set(written)
+    assert len(manifest["files"]) == sum(len(c.opsets) * (1 if c.variant else 2) for c in all_cases()) == len(lines) - 1
+    print("\n".join(lines))
