@@ -16,7 +16,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv) -> int:
-    parser = _Parser(prog="python -m ee.corpus", description="Tiny ONNX models of every method of adaptive depth, with what they must compute")
+    parser = _Parser(
+        prog="python -m ee.corpus", description="Tiny ONNX models of every method of adaptive depth, with what they must compute"
+    )
     parser.add_argument("out", help="folder to write; appears whole or not at all")
     parser.add_argument("--only", metavar="PATTERN", help="cases whose name METHOD-FILL-RULE matches this shell pattern")
     parser.add_argument("--opset", type=int, metavar="N", help="18, 20 or 23; default all")

@@ -24,8 +24,8 @@ from .. import nn
 from ..torch_export import export
 
 DOMAIN = "ee.corpus"
-_kinds: dict[str, "_Kind"] | None = None
-_templates: dict[str, "_Kind"] = {}
+_outlining = False
+_kinds: dict[str, "_Kind"] = {}  # met so far
 
 Lora = tuple[nn.DepthLora, int]
 
@@ -37,7 +37,7 @@ class Block(nn.LlamaBlock):
         return super().forward(h, mask, rope, kv, active)
 
     def forward(self, h: Tensor, mask: Tensor, rope: tuple[Tensor, Tensor], kv=None, active=None, lora: Lora | None = None):
-        if _kinds is not None:
+        if _outlining:
             return _call(self, lora, h, mask, rope, kv, active)
         with nullcontext() if lora is None else lora[0].applied([self], lora[1]):
             return self._run(h, mask, rope, kv, active)
@@ -60,27 +60,27 @@ class SandwichBlock(Block):
 
 
 class _Kind(torch.nn.Module):
-    """One kind of call as a model whose weights are inputs: the block and its LoRA are templates, and no submodules."""
+    """One kind of call as a model whose weights are inputs. `call` is an example, whose modules are not this one's. Lists `kv`
+    and `active` are as long as that kind has them."""
 
-    def __init__(self, block: Block, lora: Lora | None, examples: dict[str, list[Tensor]]):
+    def __init__(self, call: "_Called", mask_rank: int, kv: int, active: int):
         super().__init__()
-        self.template = (_WithLora(block, lora),)
-        self.examples = examples
+        self.call, self.mask_rank, self.kv, self.active = (call,), mask_rank, kv, active
 
     def forward(self, h: Tensor, mask: Tensor, cos: Tensor, sin: Tensor, kv: list[Tensor], active: list[Tensor], weights: list[Tensor]):
-        module = self.template[0]
+        module = self.call[0]
         parameters = dict(zip(dict(module.named_parameters()), weights, strict=True))
         arguments = (h, mask, (cos, sin), tuple(kv) or None, active[0] if active else None)
         state, made = torch.func.functional_call(module, parameters, arguments)
         return state if kv and not active else (state, *made)
 
 
-class _WithLora(torch.nn.Module):
+class _Called(torch.nn.Module):
     """A block and the LoRA of one of its unrolled layers, whose parameters are theirs and nobody else's."""
 
     def __init__(self, block: Block, lora: Lora | None):
         super().__init__()
-        self.block, self.recursion = block, None if lora is None else lora[1]
+        self.block = block
         self.low = None if lora is None else lora[0].get_submodule(str(lora[0].first + lora[1]))
         self._lora = (lora,)
 
@@ -90,12 +90,12 @@ class _WithLora(torch.nn.Module):
 
 def _call(block: Block, lora: Lora | None, h: Tensor, mask: Tensor, rope, kv, active):
     """The node that stands for the call, and a note of what it stands for."""
-    owner = _WithLora(block, lora)
+    owner = _Called(block, lora)
     weights, kv, active = list(owner.parameters()), list(kv or ()), [] if active is None else [active]
     given = ("Shared" if not active else "Copied") if kv else ""
     low = "" if lora is None else "_".join(["Lora", *lora[0].targets])
     name = "_".join(part for part in (type(block).__name__, f"mask{mask.ndim}", given, low) if part)
-    _kinds[name] = _templates.setdefault(name, _Kind(block, lora, {"kv": kv, "active": active, "weights": weights}))
+    _kinds.setdefault(name, _Kind(owner, mask.ndim, len(kv), len(active)))
     width = block.self_attn.k_proj.out_features
     shapes = [h.shape] + ([(*h.shape[:-1], width)] * 2 if active or not kv else [])
     made = torch.onnx.ops.symbolic_multi_out(
@@ -107,31 +107,31 @@ def _call(block: Block, lora: Lora | None, h: Tensor, mask: Tensor, rope, kv, ac
 @contextmanager
 def outlined() -> Iterator[None]:
     """Exports inside see calls of blocks as nodes."""
-    global _kinds
-    _kinds = {}
+    global _outlining
+    _outlining = True
     try:
         yield
     finally:
-        _kinds = None
+        _outlining = False
 
 
 @cache
 def function(name: str, opset: int) -> onnx.FunctionProto:
     """The body of one kind of call, met before."""
-    kind, batch, seq, context = _templates[name], 2, 7, {}
-    block = kind.template[0].block
-    hidden, width, head_dim = block.mlp.down_proj.out_features, block.self_attn.k_proj.out_features, block.self_attn.head_dim
+    kind, batch, seq = _kinds[name], 2, 7
+    module = kind.call[0]
+    attention, wide = module.block.self_attn, kind.mask_rank == 4
     b, s = torch.export.Dim("batch"), torch.export.Dim("seq")
-    wide = "mask4" in name
+    row, angles = {0: b, 1: s}, torch.randn(seq, attention.head_dim)
     mask = torch.ones((batch, 1, seq, seq) if wide else (seq, seq), dtype=torch.bool)
-    kv = [torch.randn(batch, seq, width) for _ in kind.examples["kv"]]
-    active = [torch.ones(batch, seq, dtype=torch.bool) for _ in kind.examples["active"]]
-    weights = [p.detach().clone() for p in kind.template[0].parameters()]
-    args = (torch.randn(batch, seq, hidden), mask, torch.randn(seq, head_dim), torch.randn(seq, head_dim), kv, active, weights)
-    row = {0: b, 1: s}
-    shapes = (row, {0: b, 2: s, 3: s} if wide else {0: s, 1: s}, {0: s}, {0: s}, [row for _ in kv], [row for _ in active], [None for _ in weights])
+    kv = [torch.randn(batch, seq, attention.k_proj.out_features) for _ in range(kind.kv)]
+    active = [torch.ones(batch, seq, dtype=torch.bool) for _ in range(kind.active)]
+    weights = [p.detach().clone() for p in module.parameters()]
+    args = (torch.randn(batch, seq, attention.k_proj.in_features), mask, angles, angles.clone(), kv, active, weights)
+    masked = {0: b, 2: s, 3: s} if wide else {0: s, 1: s}
+    shapes = (row, masked, {0: s}, {0: s}, [row] * len(kv), [row] * len(active), [None] * len(weights))
     names = ["h", "mask", "cos", "sin", *("key", "value")[: len(kv)], *["active"][: len(active)]]
-    names += [n.replace(".", "_") for n, _ in kind.template[0].named_parameters()]
+    names += [n.replace(".", "_") for n, _ in module.named_parameters()]
     outputs = ["f_h"] if kv and not active else ["f_h", "made_key", "made_value"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "block.onnx"

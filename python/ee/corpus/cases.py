@@ -44,9 +44,10 @@ class Generation:
 class Subject:
     """A built case. `inputs` and `outputs` are those of the module, in order. Output `decide` holds the decisions: `reference`
     can be told to follow such an array, and `script` turns it into the inputs `script.NAME` of the scripted file. `table` holds
-    the decisions of that file."""
+    the decisions of that file. Weights are drawn from `seed`, texts from `seed` + 1."""
 
     config: Config
+    seed: int
     module: torch.nn.Module
     inputs: dict[str, np.ndarray]
     outputs: tuple[str, ...]

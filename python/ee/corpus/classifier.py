@@ -29,7 +29,9 @@ class Classifier(Decoder):
     def __init__(self, c: Config, rule: str, theta: float):
         super().__init__(c)
         del self.lm_head
-        self.exits = torch.nn.ModuleDict({str(k + 1): torch.nn.ModuleDict({"classifier": torch.nn.Linear(c.hidden, CLASSES)}) for k in range(LAYERS)})
+        self.exits = torch.nn.ModuleDict(
+            {str(k + 1): torch.nn.ModuleDict({"classifier": torch.nn.Linear(c.hidden, CLASSES)}) for k in range(LAYERS)}
+        )
         threshold = PATIENCE if rule == "patience" else theta
         self.points = torch.nn.ModuleList(nn.Exit(f"e{k}", threshold, rule) for k in range(1, LAYERS))
         self.patience = nn.HaltPatience(PATIENCE) if rule == "patience" else None
@@ -77,7 +79,9 @@ def classifier(rule: str) -> Subject:
         logits, trace = classify(model, ids.tolist(), bound, trace)
         scores = _scores(trace, rule)
         margin = np.nan_to_num(np.abs(scores - theta), nan=np.inf).min(-1) if rule == "entropy" else np.full(len(ids), np.inf)
-        return Answer({"logits": torch.stack(logits).numpy(), "depth": np.array([trace.depth[b, 0] for b in range(len(ids))])}, scores, margin)
+        return Answer(
+            {"logits": torch.stack(logits).numpy(), "depth": np.array([trace.depth[b, 0] for b in range(len(ids))])}, scores, margin
+        )
 
     threshold = PATIENCE if rule == "patience" else above
 
@@ -85,8 +89,10 @@ def classifier(rule: str) -> Subject:
         return {f"script.e{k}": np.where(depth <= k, threshold + 1, threshold - 1).astype(np.float32) for k in range(1, LAYERS)}
 
     table = np.random.default_rng(103).integers(1, LAYERS + 1, SENTENCES)
-    settings = {"criterion": rule, "classes": CLASSES} | ({"patience": PATIENCE} if rule == "patience" else {"theta": theta, "strict": True})
-    return Subject(c, module, {"input_ids": ids}, ("logits", "depth"), reference, table, script, settings)
+    settings = {"criterion": rule, "classes": CLASSES} | (
+        {"patience": PATIENCE} if rule == "patience" else {"theta": theta, "strict": True}
+    )
+    return Subject(c, weights.seed, module, {"input_ids": ids}, ("logits", "depth"), reference, table, script, settings)
 
 
 def _scores(trace: DepthTrace, name: str) -> np.ndarray:

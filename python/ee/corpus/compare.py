@@ -47,7 +47,9 @@ def compare(subject: Subject, outputs: dict[str, np.ndarray], answer: Answer) ->
     if (differs & ~close).any():
         row = np.argwhere(differs & ~close)[0]
         where, margin = tuple(row.tolist()), answer.margin[tuple(row)]
-        return Comparison(np.inf, near, f"row {where}: {subject.decide} {got[where]}, the reference's {want[where]} at a margin of {margin:.3g}")
+        return Comparison(
+            np.inf, near, f"row {where}: {subject.decide} {got[where]}, the reference's {want[where]} at a margin of {margin:.3g}"
+        )
     if differs.any():
         answer = subject.reference(got)
     if not np.array_equal(outputs["depth"], answer.outputs["depth"]):

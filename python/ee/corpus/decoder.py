@@ -29,7 +29,7 @@ class Weights:
     """Weights of a reference model as float32 numbers, kept as float64 tensors; `add` draws more from the same seed."""
 
     def __init__(self, c: Config, seed: int, **more):
-        self.config, self.rng, self.tensors = c, np.random.default_rng(seed + 1), {}
+        self.config, self.seed, self.rng, self.tensors = c, seed, np.random.default_rng(seed + 1), {}
         self.update(random_weights(c, seed, **more))
 
     def update(self, tensors: Mapping[str, Tensor]) -> None:
@@ -84,7 +84,11 @@ class Decoder(torch.nn.Module):
     def begin(self, ids: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """ids i64 [B, S] -> embedding [B, S, d], causal mask bool [S, S], rotary tables of these positions."""
         positions = torch.arange(ids.shape[1])
-        return self.model.embed_tokens(ids), nn.causal_mask(positions), tuple(t.index_select(0, positions) for t in (self.rope_cos, self.rope_sin))
+        return (
+            self.model.embed_tokens(ids),
+            nn.causal_mask(positions),
+            tuple(t.index_select(0, positions) for t in (self.rope_cos, self.rope_sin)),
+        )
 
     def layer(self, l: int, h: Tensor, mask: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
         """Unrolled layer l."""

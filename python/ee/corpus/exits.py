@@ -62,7 +62,9 @@ class ExitDecoder(Decoder):
         return result, depth
 
 
-def _subject(weights: Weights, module: ExitDecoder, method, thetas: dict[int, float], criterion: str, ids: np.ndarray, generation) -> Subject:
+def _subject(
+    weights: Weights, module: ExitDecoder, method, thetas: dict[int, float], criterion: str, ids: np.ndarray, generation
+) -> Subject:
     """`method(trace)` makes the reference's method; its thresholds are `thetas`."""
     load(module, weights.tensors)
     layers, exits = weights.config.layers, list(thetas)
@@ -77,7 +79,9 @@ def _subject(weights: Weights, module: ExitDecoder, method, thetas: dict[int, fl
 
     inputs = {"input_ids": ids, "enabled": after_prompt()}
     settings = {"criterion": criterion, "thresholds": {f"e{k}": t for k, t in thetas.items()}, "strict": False}
-    return Subject(weights.config, module, inputs, ("logits", "depth"), reference, table, script, settings, generation=generation)
+    return Subject(
+        weights.config, weights.seed, module, inputs, ("logits", "depth"), reference, table, script, settings, generation=generation
+    )
 
 
 def _thetas(model: Model, exits: Sequence[int], criterion: str, ids: np.ndarray) -> dict[int, float]:
@@ -127,7 +131,9 @@ def free() -> Subject:
     def method(trace: DepthTrace) -> Free:
         return Free(model, 2, theta, trace=trace)
 
-    subject = _subject(weights, ExitDecoder(weights.config, {2: above}, "margin", "exact"), method, {2: above}, "margin", ids, _greedy(method, ids))
+    subject = _subject(
+        weights, ExitDecoder(weights.config, {2: above}, "margin", "exact"), method, {2: above}, "margin", ids, _greedy(method, ids)
+    )
     subject.settings |= {"strict": True, "theta": theta}
     return subject
 

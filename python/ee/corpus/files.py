@@ -34,7 +34,7 @@ def exported(module: torch.nn.Module, inputs: Mapping[str, np.ndarray], outputs:
         path = Path(folder) / "model.onnx"
         export(module, args, path, opset, shapes, list(inputs), list(outputs))
         model = onnx.load(path)
-    return pruned(_anonymous(inline(model, opset)))
+    return pruned(_anonymous(_renamed(inline(model, opset), module)))
 
 
 def relabelled(model: ModelProto, opset: int) -> ModelProto:
@@ -44,6 +44,18 @@ def relabelled(model: ModelProto, opset: int) -> ModelProto:
     next(o for o in result.opset_import if o.domain in ("", "ai.onnx")).version = opset
     del result.functions[:]
     return attach_bodies(result)
+
+
+def _renamed(model: ModelProto, module: torch.nn.Module) -> ModelProto:
+    """Parameters under the first name that the module has for them; the exporter takes the one it met, such as recurse.blocks.0."""
+    first: dict[int, str] = {}
+    names = {name: first.setdefault(id(p), name) for name, p in module.named_parameters(remove_duplicate=False)}
+    for tensor in model.graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = names.get(name, name)
+    return model
 
 
 def _anonymous(model: ModelProto) -> ModelProto:
@@ -90,7 +102,9 @@ def scripted(model: ModelProto, script: Mapping[str, np.ndarray]) -> ModelProto:
         elif node.op_type == "RouteTokenChoice":
             node.input[0] = "script.scores"
         elif node.op_type == "HaltDelta":
-            halt = helper.make_node("HaltThreshold", [f"script.{count}", node.input[2]], list(node.output), name=node.name, domain=DOMAIN, theta=0.0)
+            halt = helper.make_node(
+                "HaltThreshold", [f"script.{count}", node.input[2]], list(node.output), name=node.name, domain=DOMAIN, theta=0.0
+            )
             node.CopyFrom(halt)
             count += 1
         elif node.op_type in ("RouteThreshold", "RouteTopK", "HaltThreshold", "HaltCdf"):
@@ -145,9 +159,11 @@ class WeightFile:
 
 
 def save(model: ModelProto, path: Path, weights: WeightFile) -> None:
-    """Writes `path` with its tensors in `weights`, and checks what was written."""
-    weights.move_out(model)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    """Writes `path` with its tensors in `weights`, and checks what was written. The model stays as it is."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    weights.move_out(copy)
+    path.write_bytes(copy.SerializeToString(deterministic=True))
     onnx.checker.check_model(str(path), full_check=True)
 
 

@@ -108,7 +108,7 @@ def _subject(
     if enabled:
         inputs["enabled"] = after_prompt()
         table[~inputs["enabled"]] = loops
-    return Subject(weights.config, module, inputs, ("logits", "depth"), reference, table, script, {"loops": loops} | settings)
+    return Subject(weights.config, weights.seed, module, inputs, ("logits", "depth"), reference, table, script, {"loops": loops} | settings)
 
 
 def ouro(fill: str, sandwich: bool = False) -> Subject:

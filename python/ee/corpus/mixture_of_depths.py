@@ -58,7 +58,10 @@ def mixture_of_depths(rule: str) -> Subject:
             weights.add(f"predictors.{m}.bias", (1,), 0.2)
     module = DepthDecoder(weights.config, nn.RouteTopK(CAPACITY) if rule == "top_k" else nn.RouteThreshold(0.0), rule == "predictor")
     load(module, weights.tensors)
-    model, routing = Model(weights.config, weights.tensors), DepthRouting(rule="top_k" if rule == "top_k" else "threshold", capacity=CAPACITY)
+    model, routing = (
+        Model(weights.config, weights.tensors),
+        DepthRouting(rule="top_k" if rule == "top_k" else "threshold", capacity=CAPACITY),
+    )
     rows = int(CAPACITY * SEQ)
 
     def reference(selected: np.ndarray | None) -> Answer:
@@ -82,10 +85,12 @@ def mixture_of_depths(rule: str) -> Subject:
     settings = {"routing": rule, "gating": "weighted", "routed": [1, 3], "strict": True}
     settings |= {"capacity": CAPACITY} if rule == "top_k" else {"theta": 0.0}
     outputs = ("logits", "depth", "selected")
-    return Subject(weights.config, module, {"input_ids": ids}, outputs, reference, table, script, settings, decide="selected")
+    return Subject(weights.config, weights.seed, module, {"input_ids": ids}, outputs, reference, table, script, settings, decide="selected")
 
 
 def cases() -> list[Case]:
     """Three rules; there is one fill."""
-    found = [Case("mixture-of-depths", "skip", rule, partial(mixture_of_depths, rule), causal=rule != "top_k") for rule in ("threshold", "top_k")]
+    found = [
+        Case("mixture-of-depths", "skip", rule, partial(mixture_of_depths, rule), causal=rule != "top_k") for rule in ("threshold", "top_k")
+    ]
     return [*found, Case("mixture-of-depths", "skip", "predictor", partial(mixture_of_depths, "predictor"), (20,), variant=True)]

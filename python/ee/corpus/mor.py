@@ -85,7 +85,7 @@ def expert_choice(rule: str, gating: str, fill: str, blocks: int) -> Subject:
 
     settings = {"routing": rule, "gating": gating, "recursions": recursions, "alpha": ALPHA, "strict": True}
     settings |= {"theta": 0.0} if rule == "threshold" else {"capacities": route.capacities}
-    return Subject(weights.config, module, {"input_ids": ids}, ("logits", "depth"), reference, table, script, settings)
+    return Subject(weights.config, weights.seed, module, {"input_ids": ids}, ("logits", "depth"), reference, table, script, settings)
 
 
 def top_k_margin(scores: np.ndarray, rows: list[int]) -> np.ndarray:
@@ -105,9 +105,14 @@ def token_choice(fill: str, bias: tuple[float, ...]) -> Subject:
     recursions = 3
     weights, ids = _weights(61, recursions, 1, 1, recursions), texts(62)
     rule = BiasedChoice(bias) if any(bias) else nn.RouteTokenChoice()
-    module = RecursionDecoder(weights.config, recursions, 1, recursions, route=rule, update=nn.GateWeighted(1.0), activation="softmax", fill=fill)
+    module = RecursionDecoder(
+        weights.config, recursions, 1, recursions, route=rule, update=nn.GateWeighted(1.0), activation="softmax", fill=fill
+    )
     load(module, weights.tensors)
-    model, route = Model(weights.config, weights.tensors), Routing(recursions, "token_choice", bias=bias, gate="softmax", alpha=1.0, kv=fill)
+    model, route = (
+        Model(weights.config, weights.tensors),
+        Routing(recursions, "token_choice", bias=bias, gate="softmax", alpha=1.0, kv=fill),
+    )
 
     def reference(depth: np.ndarray | None) -> Answer:
         method = MoR(model, route, 1, trace=DepthTrace(followed(depth)))
@@ -124,7 +129,7 @@ def token_choice(fill: str, bias: tuple[float, ...]) -> Subject:
     def script(depth: np.ndarray) -> dict[str, np.ndarray]:
         return {"script.scores": np.eye(recursions, dtype=np.float32)[depth - 1]}
 
-    return Subject(weights.config, module, {"input_ids": ids}, ("logits", "depth"), reference, table, script, settings)
+    return Subject(weights.config, weights.seed, module, {"input_ids": ids}, ("logits", "depth"), reference, table, script, settings)
 
 
 def cases() -> list[Case]:

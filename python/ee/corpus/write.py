@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,38 @@ ARRAYS = {
 }
 
 
+@dataclass
+class _Part:
+    """A case with its own decisions, or with scripted ones: what goes in, and what the reference says comes out."""
+
+    stem: str
+    scripted: bool
+    given: dict[str, np.ndarray]
+    answer: Answer
+    generated: dict[str, np.ndarray]
+
+    def save(self, folder: Path) -> None:
+        arrays = {f"input.{n}": x for n, x in self.given.items()} | {f"reference.{n}": x for n, x in self.answer.outputs.items()}
+        arrays |= {"scores": self.answer.scores, "margin": self.answer.margin} | {f"generated.{n}": x for n, x in self.generated.items()}
+        np.savez(folder / f"{self.stem}.npz", **arrays)
+
+
+def _parts(case: Case, subject: Subject) -> list[_Part]:
+    found = []
+    for script in (False,) if case.variant else (False, True):
+        generation = subject.generation if subject.generation and subject.generation.scripted == script else None
+        found.append(
+            _Part(
+                stem=case.name + (".script" if script else ""),
+                scripted=script,
+                given=subject.inputs | (subject.script(subject.table) if script else {}),
+                answer=subject.reference(subject.table if script else None),
+                generated=generation.reference() if generation else {},
+            )
+        )
+    return found
+
+
 class Writer:
     """Writes cases into a folder; `entries` are the manifest's, `problems` the lines about what disagrees."""
 
@@ -48,79 +81,67 @@ class Writer:
         self.entries: list[dict] = []
         self.problems: list[str] = []
         self.weights: dict[str, WeightFile] = {}
+        self.last = time.monotonic()
 
     def write(self, case: Case, opsets: tuple[int, ...]) -> None:
         """All files of one case in `opsets`."""
-        start = time.monotonic()
-        subject = case.build()
-        self.weights.setdefault(case.method, WeightFile(self.folder / f"{case.method}.data"))
-        inputs = [subject.inputs] if case.variant else [subject.inputs, subject.inputs | subject.script(subject.table)]
-        answers = [subject.reference(None)] if case.variant else [subject.reference(None), subject.reference(subject.table)]
-        texts = subject.generation.reference() if subject.generation and not (case.variant and subject.generation.scripted) else {}
-        for kind, (given, answer) in enumerate(zip(inputs, answers)):
-            generated = texts if subject.generation and subject.generation.scripted == bool(kind) else {}
-            self._save_arrays(_stem(case, kind), given, answer, generated)
-        models: dict[int, onnx.ModelProto] = {}
+        subject, models = case.build(), {}
+        if case.method not in self.weights:
+            self.weights[case.method] = WeightFile(self.folder / f"{case.method}.data")
+        parts = _parts(case, subject)
+        for part in parts:
+            part.save(self.folder)
         for opset in opsets:
             # The exporter writes the same nodes at 18 and 20, as the tests hold for every op.
             same = opset == 20 and 18 in models
             models[opset] = relabelled(models[18], 20) if same else exported(subject.module, subject.inputs, subject.outputs, opset)
-            for kind, (given, answer) in enumerate(zip(inputs, answers)):
-                generated = texts if subject.generation and subject.generation.scripted == bool(kind) else {}
-                model = onnx.ModelProto()
-                model.CopyFrom(models[opset])
-                model = scripted(model, subject.script(subject.table)) if kind else model
-                start = self._file(case, subject, opset, kind, model, given, answer, generated, start)
+            for part in parts:
+                self._file(
+                    case, subject, part, opset, scripted(models[opset], subject.script(subject.table)) if part.scripted else models[opset]
+                )
 
-    def _file(self, case: Case, subject: Subject, opset: int, kind: int, model, given, answer: Answer, generated, start: float) -> float:
-        """One file; returns the time at which it was done."""
-        stem = f"{_stem(case, kind)}.opset{opset}"
+    def _file(self, case: Case, subject: Subject, part: _Part, opset: int, model: onnx.ModelProto) -> None:
+        stem, weights = f"{part.stem}.opset{opset}", self.weights[case.method]
         path = self.folder / f"{stem}.onnx"
-        save(model, path, self.weights[case.method])
+        save(model, path, weights)
         run = runner(path)
-        outputs = run(given)
+        outputs = run(part.given)
         np.savez(self.folder / f"{stem}.outputs.npz", **outputs)
-        found = compare(subject, outputs, answer)
-        problem = found.problem or (compare_generation(generated, subject.generation.replay(run)) if generated else "")
-        depths = dict(zip(*(x.tolist() for x in np.unique(outputs["depth"], return_counts=True))))
+        found = compare(subject, outputs, part.answer)
+        problem = found.problem or (compare_generation(part.generated, subject.generation.replay(run)) if part.generated else "")
+        depths = {str(k): int(n) for k, n in zip(*np.unique(outputs["depth"], return_counts=True))}
         self.entries.append(
             {
                 "name": stem,
                 "method": case.method,
                 "fill": case.fill,
                 "rule": case.rule,
-                "decisions": "script" if kind else "rule",
+                "decisions": "script" if part.scripted else "rule",
                 "opset": opset,
                 "file": path.name,
-                "weights": self.weights[case.method].path.name,
-                "arrays": f"{_stem(case, kind)}.npz",
+                "weights": weights.path.name,
+                "arrays": f"{part.stem}.npz",
                 "outputs": f"{stem}.outputs.npz",
                 "graph_inputs": values(model.graph.input),
                 "graph_outputs": values(model.graph.output),
                 "decided_by": subject.decide,
                 "causal": case.causal,
                 "settings": subject.settings,
+                "seeds": {"weights": subject.seed, "texts": subject.seed + 1},
                 "model": vars(subject.config) | {"layout": list(subject.config.layout)},
                 "error": float(f"{found.error:.2e}"),
                 "near": found.near,
-                "depths": {str(k): n for k, n in depths.items()},
+                "depths": depths,
             }
         )
-        done = time.monotonic()
+        before, self.last = self.last, time.monotonic()
         shown = " ".join(f"{k}:{n}" for k, n in depths.items())
-        self.report(f"{path.name:64} error {found.error:.1e}  depths {shown:24} {done - start:5.1f} s" + (f"  DISAGREES: {problem}" if problem else ""))
+        self.report(
+            f"{path.name:64} error {found.error:.1e}  depths {shown:20} {self.last - before:5.1f} s"
+            + (f"  DISAGREES: {problem}" if problem else "")
+        )
         if problem:
             self.problems.append(f"{path.name}: {problem}")
-        return done
-
-    def _save_arrays(self, stem: str, given: dict[str, np.ndarray], answer: Answer, generated: dict[str, np.ndarray]) -> None:
-        arrays = {f"input.{n}": x for n, x in given.items()} | {f"reference.{n}": x for n, x in answer.outputs.items()}
-        arrays |= {"scores": answer.scores, "margin": answer.margin} | {f"generated.{n}": x for n, x in generated.items()}
-        np.savez(self.folder / f"{stem}.npz", **arrays)
-
-
-def _stem(case: Case, kind: int) -> str:
-    return case.name + (".script" if kind else "")
 
 
 def chosen(only: str | None, opset: int | None) -> list[tuple[Case, tuple[int, ...]]]:
