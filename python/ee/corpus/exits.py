@@ -86,7 +86,8 @@ def _subject(
 
 def _thetas(model: Model, exits: Sequence[int], criterion: str, ids: np.ndarray) -> dict[int, float]:
     """Per exit a threshold that about half the rows reach when none has left before."""
-    scores = answer(Calm(model, exits, np.inf, criterion=criterion, fill="exact"), ids, PROMPT, exits, criterion, [0.0] * len(exits)).scores
+    asked = Calm(model, exits, np.inf, criterion=criterion, fill="exact")
+    scores = answer(asked, ids, PROMPT, exits, criterion, [0.0] * len(exits)).scores
     return {k: between(scores[..., i]) for i, k in enumerate(exits)}
 
 

@@ -58,10 +58,8 @@ def mixture_of_depths(rule: str) -> Subject:
             weights.add(f"predictors.{m}.bias", (1,), 0.2)
     module = DepthDecoder(weights.config, nn.RouteTopK(CAPACITY) if rule == "top_k" else nn.RouteThreshold(0.0), rule == "predictor")
     load(module, weights.tensors)
-    model, routing = (
-        Model(weights.config, weights.tensors),
-        DepthRouting(rule="top_k" if rule == "top_k" else "threshold", capacity=CAPACITY),
-    )
+    model = Model(weights.config, weights.tensors)
+    routing = DepthRouting(rule="top_k" if rule == "top_k" else "threshold", capacity=CAPACITY)
     rows = int(CAPACITY * SEQ)
 
     def reference(selected: np.ndarray | None) -> Answer:

@@ -24,17 +24,6 @@ from .decoder import BATCH, SEQ, Decoder, Weights, config, load, texts
 ALPHA = 0.1
 
 
-class BiasedChoice(nn.RouteTokenChoice):
-    """argmax of softmax(z) + bias, the balancing rule without a loss; the weight stays softmax(z)."""
-
-    def __init__(self, bias: tuple[float, ...]):
-        super().__init__()
-        self.register_buffer("bias", torch.tensor(bias), persistent=False)
-
-    def forward(self, scores: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        return super().forward(scores.softmax(-1) + self.bias, depth)
-
-
 class RecursionDecoder(Decoder):
     """Layer 0, R recursions of blocks 1..b, layer b + 1."""
 
@@ -104,15 +93,14 @@ def token_choice(fill: str, bias: tuple[float, ...]) -> Subject:
     """Three recursions of one block."""
     recursions = 3
     weights, ids = _weights(61, recursions, 1, 1, recursions), texts(62)
-    rule = BiasedChoice(bias) if any(bias) else nn.RouteTokenChoice()
+    balance = torch.tensor(bias) if any(bias) else None
+    rule, update = nn.RouteTokenChoice(), nn.GateWeighted(1.0)
     module = RecursionDecoder(
-        weights.config, recursions, 1, recursions, route=rule, update=nn.GateWeighted(1.0), activation="softmax", fill=fill
+        weights.config, recursions, 1, recursions, route=rule, update=update, activation="softmax", fill=fill, choice_bias=balance
     )
     load(module, weights.tensors)
-    model, route = (
-        Model(weights.config, weights.tensors),
-        Routing(recursions, "token_choice", bias=bias, gate="softmax", alpha=1.0, kv=fill),
-    )
+    model = Model(weights.config, weights.tensors)
+    route = Routing(recursions, "token_choice", bias=bias, gate="softmax", alpha=1.0, kv=fill)
 
     def reference(depth: np.ndarray | None) -> Answer:
         method = MoR(model, route, 1, trace=DepthTrace(followed(depth)))
