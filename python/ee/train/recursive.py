@@ -33,8 +33,8 @@ def convert(weights: Mapping, source: LlamaConfig, recursions: int, rank: int, p
     # At ends of recursions, and not where only the coda follows.
     exits = tuple(ends + block * (r + 1) for r in range(recursions - 1))
     config = ModelConfig(
-        source.vocab, source.hidden, source.heads, source.kv_heads, source.head_dim, source.ffn, block, recursions, ends, ends,
-        source.rope_theta, source.eps, exits, lora_rank=rank,
+        source.vocab, source.hidden, source.heads, source.kv_heads, source.head_dim, source.ffn, block, recursions,
+        prelude=ends, coda=ends, rope_theta=source.rope_theta, eps=source.eps, exits=exits, lora_rank=rank,
     )  # fmt: skip
     shared = recursive_weights(weights, maps, init, fold=True)
     lora, _ = relax(weights, shared, maps, rank) if rank else ({}, None)

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError, run_main
-from .plots import cost_curve
+from .plots import cost_curve, training_curve
 from .recipes import RECIPES
 
 LARGEST = 16 * 2**20
@@ -69,6 +69,7 @@ def main(argv) -> None:
     if weights.stat().st_size > LARGEST:
         raise UserError(f"{weights}: {weights.stat().st_size} bytes; a model that ships has at most {LARGEST}")
     args.out.mkdir(parents=True, exist_ok=True)
+    training_curve(args.run)
     for source in (weights, args.run / "fitted" / "ee_config.json", args.data / "tokenizer.json", args.data / "tokenizer_config.json", args.run / "curve.csv", args.run / "curve.png"):
         shutil.copyfile(source, args.out / source.name)
     cost_curve(record["result"], args.out / "cost.png")
