@@ -2,6 +2,7 @@
 """Pictures of a run: its training curve, and loss and agreement against cost. Needs matplotlib (extra `train`)."""
 
 import csv
+import re
 from pathlib import Path
 
 
@@ -31,20 +32,25 @@ def training_curve(folder) -> Path:
     return folder / "curve.png"
 
 
+def _family(policy: str) -> str:
+    """What a line of the picture joins: policies that differ in the numbers of their names only."""
+    return re.split(r"[\d>]", policy)[0].strip()
+
+
 def cost_curve(result: dict, path) -> Path:
-    """Loss and agreement against multiply-adds per token of an evaluation's points; random exits dashed."""
+    """Loss and agreement against the weights a token reads, in cost units; random exits dashed."""
     plt = _pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
-    for policy in dict.fromkeys(p["policy"].split(" (")[0] for p in result["points"]):
-        points = sorted((p for p in result["points"] if p["policy"].split(" (")[0] == policy), key=lambda p: p["macs"])
-        cost = [p["macs"] for p in points]
+    for policy in dict.fromkeys(_family(p["policy"]) for p in result["points"]):
+        points = sorted((p for p in result["points"] if _family(p["policy"]) == policy), key=lambda p: p["weights"])
+        cost = [p["weights"] for p in points]
         (line,) = left.plot(cost, [p["loss"] for p in points], marker=".", label=policy)
         right.plot(cost, [p["agreement"] for p in points], marker=".", label=policy, color=line.get_color())
         shown = [p for p in points if p["random_loss"] is not None]
-        left.plot([p["macs"] for p in shown], [p["random_loss"] for p in shown], "--", color=line.get_color(), linewidth=0.8)
-        right.plot([p["macs"] for p in shown], [p["random_agreement"] for p in shown], "--", color=line.get_color(), linewidth=0.8)
-    left.set(xlabel="cost units per token", ylabel="nats per token")
-    right.set(xlabel="cost units per token", ylabel="agreement with full depth")
+        left.plot([p["weights"] for p in shown], [p["random_loss"] for p in shown], "--", color=line.get_color(), linewidth=0.8)
+        right.plot([p["weights"] for p in shown], [p["random_agreement"] for p in shown], "--", color=line.get_color(), linewidth=0.8)
+    left.set(xlabel="weights read per token, cost units", ylabel="nats per token")
+    right.set(xlabel="weights read per token, cost units", ylabel="agreement with full depth")
     left.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=100)

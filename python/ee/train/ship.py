@@ -44,9 +44,9 @@ def card(name: str, record: dict, manifest: dict, sizes: dict[str, int]) -> str:
         "| package | version | registry |", "|---|---|---|",
         *(f"| {p['name']} | {p['version']} | {p['registry']} |" for p in manifest["packages"]), "",
         "## What depth buys", "",
-        f"Measured on {result['tokens_measured']:,} tokens of {result['documents_measured']} held-out documents, on the weights as they are stored. One cost unit is one layer's "
-        f"{result['unit_macs']:,} multiply-adds; the head is counted. Every number: `bench/results/{record['item']}.json`.", "",
-        "| policy | mean layers | cost units | loss | above full depth | agreement | random exits: loss |", "|---|--:|--:|--:|--:|--:|--:|",
+        f"Measured on {result['tokens_measured']:,} tokens of {result['documents_measured']} held-out documents, on the weights as they are stored. Costs are per token, in units of one layer's "
+        f"{result['unit_macs']:,} multiply-adds (= its weights); the head is counted. Every number: `bench/results/{record['item']}.json`.", "",
+        "| policy | mean layers | multiply-adds | weights read | loss | above full depth | agreement | random exits: loss |", "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]  # fmt: skip
     shown = fixed + [p for p in (_best(result["points"], r) for r in (1.25, 1.5, 2.0)) if p is not None]
     for i, p in enumerate(shown):
@@ -54,7 +54,7 @@ def card(name: str, record: dict, manifest: dict, sizes: dict[str, int]) -> str:
             continue
         setting = ", ".join(f"{k} {v}" for k, v in p["setting"].items())
         random = "" if p["random_loss"] is None else f"{p['random_loss']:.4f}"
-        lines.append(f"| {p['policy']} {setting} | {p['mean_depth']:.2f} | {p['macs']:.2f} | {p['loss']:.4f} | {p['excess']:+.4f} | {p['agreement']:.3f} | {random} |")
+        lines.append(f"| {p['policy']} {setting} | {p['mean_depth']:.2f} | {p['macs']:.2f} | {p['weights']:.2f} | {p['loss']:.4f} | {p['excess']:+.4f} | {p['agreement']:.3f} | {random} |")
     lines += ["", "Lowest loss at 1.25, 1.5 and 2 times fewer multiply-adds than full depth, where there is such a policy.", "", "![Loss and agreement against cost](cost.png)", "", "![Training](curve.png)", ""]
     return "\n".join(lines)
 

@@ -104,6 +104,6 @@ def test_encoder_ignores_padding_and_sees_both_ways(tmp_path):
 
 def test_pictures(tmp_path):
     (tmp_path / "curve.csv").write_text("step,tokens,seconds,full,valid.full\n1,10,1,5.0,\n2,20,2,4.0,4.5\n")
-    point = {"macs": 1.0, "loss": 2.0, "agreement": 0.9, "random_loss": 2.1, "random_agreement": 0.8, "policy": "probe"}
-    for path in (training_curve(tmp_path), cost_curve({"points": [point, {**point, "macs": 2.0, "random_loss": None}]}, tmp_path / "cost.png")):
+    point = {"weights": 1.0, "loss": 2.0, "agreement": 0.9, "random_loss": 2.1, "random_agreement": 0.8, "policy": "probe"}
+    for path in (training_curve(tmp_path), cost_curve({"points": [point, {**point, "weights": 2.0, "random_loss": None}]}, tmp_path / "cost.png")):
         assert path.read_bytes().startswith(b"\x89PNG")
