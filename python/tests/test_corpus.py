@@ -77,7 +77,7 @@ def check_folder(folder, manifest) -> None:
             if t.external_data
         ]
         assert len(hashes) == len(set(hashes)) > 10  # each weight once
-        known = r"(model\.|lm_head\.|routers\.|gates\.|exits\.|lora\.|adapter\.|initial_state\.|predictors\.|rope_|.*lifted_tensor).*"
+        known = r"(model\.|lm_head\.|routers\.|gates\.|exits\.|lora\.|adapter\.|initial_state\.|predictors\.|recurse\.choice_bias|rope_|.*lifted_tensor).*"
         assert all(re.fullmatch(known, t.name) for t in model.graph.initializer)
         with np.load(folder / e["outputs"]) as got, np.load(folder / e["arrays"]) as arrays:
             want, ids = arrays["reference.logits"], arrays["input.input_ids"]
