@@ -27,7 +27,7 @@ def thresholds(model: Decoder) -> list[float]:
 
 
 def test_there_are_models():
-    assert {"dense", "layerskip", "mor", "staged"} <= {p.name for p in MODELS}
+    assert {"dense", "layerskip", "looped", "mor", "staged"} <= {p.name for p in MODELS}
 
 
 @pytest.mark.parametrize("folder", MODELS, ids=lambda p: p.name)
