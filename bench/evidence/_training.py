@@ -86,3 +86,14 @@ def page(result: dict) -> str:
 def report(result: dict) -> None:
     show(["policy", "depth", "macs", "loss", "excess", "agreement"],
          [[p["policy"], f"{p['mean_depth']:.2f}", f"{p['macs']:.2f}", f"{p['loss']:.4f}", f"{p['excess']:+.4f}", f"{p['agreement']:.3f}"] for p in result["points"]])  # fmt: skip
+
+
+def item(doc: str, recipe: str, minutes: float, steps: int | None = None):
+    """`main` of the item that trains `recipe` and measures it; `steps` None: as many as the recipe has."""
+
+    def main(argv):
+        result = measure(recipe, flags(f"train-{recipe}", doc, minutes).parse_args(argv), steps)
+        report(result)
+        return result
+
+    return main

@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Train the recipe `dense` (six layers of fixed depth) and measure loss, agreement and cost against mean depth."""
 
-from _training import flags, measure, page, report  # noqa: F401  (the results page uses `page`)
+from _training import item, page  # noqa: F401  (the results page uses `page`)
 
-
-def main(argv):
-    result = measure("dense", flags("train-dense", __doc__, 40).parse_args(argv), steps=4000)
-    report(result)
-    return result
+main = item(__doc__, "dense", 40, steps=4000)

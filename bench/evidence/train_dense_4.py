@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Train the recipe `dense-4` (four layers of fixed depth) and measure loss, agreement and cost against mean depth."""
 
-from _training import flags, measure, page, report  # noqa: F401  (the results page uses `page`)
+from _training import item, page  # noqa: F401  (the results page uses `page`)
 
-
-def main(argv):
-    result = measure("dense-4", flags("train-dense-4", __doc__, 40).parse_args(argv), steps=4000)
-    report(result)
-    return result
+main = item(__doc__, "dense-4", 40, steps=4000)

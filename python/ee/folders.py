@@ -18,8 +18,24 @@ OWNED = (
 
 
 @contextmanager
-def whole_folder(out: Path):
-    """Yield a fresh folder beside `out`; when the body succeeds its files replace those of `out`, else it vanishes."""
+def whole_file(out: Path):
+    """Yield a path beside `out`; when the body succeeds the file written there becomes `out`, else it vanishes."""
+    out = Path(out)
+    handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, out)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(out: Path, owned=OWNED, seal: str | None = None):
+    """Yield a fresh folder beside `out`; when the body succeeds its files replace those of `out`, else it vanishes. Files
+    called as in `owned` that were not written again go. `seal` is the file without which readers take the folder for not
+    made: it leaves first and comes last."""
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.exists() and not out.is_dir():
@@ -32,10 +48,12 @@ def whole_folder(out: Path):
         if not out.exists():
             os.replace(temporary, out)
         else:
-            for file in sorted(temporary.iterdir()):
+            if seal is not None:
+                (out / seal).unlink(missing_ok=True)
+            for file in sorted(temporary.iterdir(), key=lambda file: (file.name == seal, file.name)):
                 os.replace(file, out / file.name)
                 written.add(file.name)
-            for name in set(OWNED) - written:
+            for name in set(owned) - written:
                 (out / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

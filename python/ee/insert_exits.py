@@ -28,6 +28,7 @@ from . import criteria
 from .adaptive import DOMAIN, attach_bodies
 from .errors import UserError, run_main
 from .exit_spec import ExitSpec, check_specs, load_spec
+from .folders import whole_file
 from .onnx_builder import GraphBuilder
 from .residual_stream import find_stream, reads
 
@@ -184,10 +185,9 @@ def write_exits(source, out, specs: list[ExitSpec], fill: str = "exact", scripte
         if want.exists() and os.path.samefile(have, want):
             continue
         shutil.copyfile(have, want)
-    temporary = out.with_name(out.name + ".tmp")
-    onnx.save(result, temporary)
-    onnx.checker.check_model(str(temporary), full_check=True)
-    os.replace(temporary, out)
+    with whole_file(out) as partial:
+        onnx.save(result, partial)
+        onnx.checker.check_model(str(partial), full_check=True)
 
 
 def main(argv) -> int:

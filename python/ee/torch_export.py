@@ -7,7 +7,7 @@ shared weight once, and avoids the exporter's batch-1 rotary tables at opset 23.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -59,6 +59,20 @@ def export(model: torch.nn.Module, args: tuple, path, opset: int = 18, dynamic_s
     onnx.checker.check_model(str(path), full_check=True)
 
 
+def export_rows(
+    module: torch.nn.Module, inputs: Mapping[str, torch.Tensor], path, opset: int, outputs: Sequence[str], scripts: Sequence[str] = ()
+) -> None:  # fmt: skip
+    """`export` of a module whose inputs, by name, begin with the axes batch and seq, both dynamic. `scripts` are names of further
+    f32 inputs [batch, seq], which the module takes as one list."""
+    axes = [torch.export.Dim("batch"), torch.export.Dim("seq")]
+    args, names = list(inputs.values()), [*inputs, *scripts]
+    shapes = [{i: axes[i] for i in range(min(x.ndim, 2))} for x in args]
+    if scripts:
+        args.append([torch.zeros(args[0].shape) for _ in scripts])
+        shapes.append([dict(enumerate(axes))] * len(scripts))
+    export(module, tuple(args), path, opset, tuple(shapes), names, list(outputs))
+
+
 def export_causal_lm(
     model: torch.nn.Module, path, exits: Sequence, fill: str = "exact", opset: int = 18, scripted: bool = False, exit_depth: bool = False
 ) -> torch.nn.Module:  # fmt: skip
@@ -68,12 +82,7 @@ def export_causal_lm(
     [batch, seq]; outputs logits and, with `exit_depth`, exit_depth i64 [batch, seq]."""
     wrapped = nn.CausalLMWithExits(model, list(exits), fill, scripted, exit_depth)
     ids = torch.randint(0, model.config.vocab_size, (2, 7))
-    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
-    args = (ids, torch.ones_like(ids), torch.ones(2, 7, dtype=torch.bool))
-    shapes, names = (shape,) * 3, ["input_ids", "attention_mask", "enabled"]
-    if scripted:
-        args += ([torch.zeros(2, 7) for _ in wrapped.specs],)
-        shapes += ([shape] * len(wrapped.specs),)
-        names += [f"script.{s.label}" for s in wrapped.specs]
-    export(wrapped, args, path, opset, shapes, names, ["logits", "exit_depth"] if exit_depth else ["logits"])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "enabled": torch.ones(2, 7, dtype=torch.bool)}
+    scripts = [f"script.{s.label}" for s in wrapped.specs] if scripted else []
+    export_rows(wrapped, inputs, path, opset, ["logits", "exit_depth"] if exit_depth else ["logits"], scripts)
     return wrapped

@@ -9,7 +9,8 @@ import pytest
 from ee.installed_text import chunks, texts
 from ee.errors import run_main
 from ee.exit_spec import load_spec
-from ee.fit_exits import logistic, main, make_head, pick_threshold, ridge
+from ee.fit_exits import main, make_head, pick_threshold
+from ee.regression import logistic, ridge
 from ee.tiny import CORPUS, tiny_checkpoint, tiny_config
 from tests.test_sources import write_hf
 

@@ -2,13 +2,12 @@
 """policy.toml for ee-run: a threshold per exit point, in logit space (docs/ArtifactFormat.md)."""
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from ..folders import whole_file
 from .trace_file import TraceFile
 
 
@@ -40,12 +39,5 @@ def policy_text(trace: TraceFile, thresholds: np.ndarray | None, comment: str = 
 
 def write_policy(path: str | Path, trace: TraceFile, thresholds: np.ndarray | None, comment: str = "") -> None:
     """Write policy.toml, whole or not at all."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(policy_text(trace, thresholds, comment))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with whole_file(path) as partial:
+        partial.write_text(policy_text(trace, thresholds, comment), encoding="utf-8")

@@ -22,8 +22,6 @@ measured with the KV that the deployed fill would give (exact: full depth), so h
 not to depend on where earlier tokens left; promises made from a trace hold for such traces.
 """
 
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..folders import whole_file
 
 RULES = ("exit", "route")
 _NUMBERS = {"point_depth": (np.int64, 1), "depths": (np.int64, 1), "cost": (np.float64, 1), "check_cost": (np.float64, 1)}
@@ -115,15 +114,8 @@ class TraceFile:
 
     def save(self, path: str | Path) -> None:
         """Write the .npz file, whole or not at all."""
-        path = Path(path)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        with whole_file(path) as partial, open(partial, "wb") as file:
+            np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
 
     @staticmethod
     def load(path: str | Path) -> "TraceFile":

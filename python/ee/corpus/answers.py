@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..reference.generate import Method, teacher_forced
 from ..reference.trace import DepthTrace, Row
@@ -41,8 +40,3 @@ def answer(method: Method, ids: np.ndarray, prompt: int, ats: Sequence[int], nam
     logits = torch.stack(teacher_forced(method, ids.tolist(), prompt=prompt)).numpy()
     scores = score_array(method.trace, ids.shape, ats, name)
     return Answer({"logits": logits, "depth": depths(method.trace, len(ids))}, scores, margins(scores, thetas))
-
-
-def as_weights(tensors: dict[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
-    """The tensors whose names do not start with one of `prefixes`."""
-    return {n: t for n, t in tensors.items() if not n.startswith(prefixes)}

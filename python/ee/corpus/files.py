@@ -17,7 +17,7 @@ import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from ..adaptive import DOMAIN, attach_bodies
-from ..torch_export import export
+from ..torch_export import export_rows
 from .blocks import inline, outlined
 
 SMALL = 256  # bytes; smaller tensors stay in the graph
@@ -26,13 +26,10 @@ _AXES = ("batch", "seq")
 
 def exported(module: torch.nn.Module, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], opset: int) -> ModelProto:
     """The module under the contract, weights included, dynamic in batch and sequence; nothing in it depends on where it was made."""
-    dims = [torch.export.Dim(name) for name in _AXES]
-    args = tuple(torch.from_numpy(x) for x in inputs.values())
-    shapes = tuple({i: dims[i] for i in range(x.ndim)} for x in inputs.values())
     module.requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder, outlined():
         path = Path(folder) / "model.onnx"
-        export(module, args, path, opset, shapes, list(inputs), list(outputs))
+        export_rows(module, {name: torch.from_numpy(x) for name, x in inputs.items()}, path, opset, outputs)
         model = onnx.load(path)
     return pruned(_anonymous(_renamed(inline(model, opset), module)))
 

@@ -8,8 +8,6 @@ trained on one thread, and nothing depends on the clock, the machine or the orde
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import tokenizers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from ..errors import UserError
-from ..folders import write_json
+from ..folders import whole_folder, write_json
 from ..tokenizer_files import digits_byte_level
 from .clean import Document, is_prose, normal, without_boilerplate, without_copies
 from .fetch import Package, debian, pypi, sha256
@@ -170,24 +168,13 @@ def build(out: Path, cache: Path, settings: Settings = Settings(), sources: tupl
     say(f"without copies: {len(documents)} documents, {sum(len(d.text) for d in documents) / 1e6:.2f} M characters; training the tokenizer")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread: other programs share the machine
     tokenizer = train_tokenizer([d.text for d in parts["train"]], settings.vocab)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        tokenizer.save(str(temporary / "tokenizer.json"))
+    with whole_folder(out, owned=(), seal="manifest.json") as folder:
+        tokenizer.save(str(folder / "tokenizer.json"))
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END_TEXT, "eos_token": END_TEXT, "model_max_length": 2048}
-        write_json(temporary / "tokenizer_config.json", config | {"add_bos_token": False, "clean_up_tokenization_spaces": False})
-        splits = {name: write_split(temporary, name, part, tokenizer) for name, part in parts.items()}
-        outputs = {name: sha256(temporary / name) for name in OUTPUTS}
-        write_json(temporary / "manifest.json", wanted | {"sources": counts, "splits": splits, "outputs": outputs})
-        temporary.chmod(0o755)
-        if not out.exists():
-            os.replace(temporary, out)
-        else:  # without a manifest the folder counts as not built, so the manifest goes first and comes last
-            (out / "manifest.json").unlink(missing_ok=True)
-            for name in (*OUTPUTS, "manifest.json"):
-                os.replace(temporary / name, out / name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        write_json(folder / "tokenizer_config.json", config | {"add_bos_token": False, "clean_up_tokenization_spaces": False})
+        splits = {name: write_split(folder, name, part, tokenizer) for name, part in parts.items()}
+        outputs = {name: sha256(folder / name) for name in OUTPUTS}
+        write_json(folder / "manifest.json", wanted | {"sources": counts, "splits": splits, "outputs": outputs})
     for name, part in splits.items():
         say(f"{name}: {part['documents']} documents, {part['tokens']} tokens, {part['bytes'] / max(part['tokens'], 1):.2f} bytes per token")
     return True

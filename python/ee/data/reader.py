@@ -46,6 +46,11 @@ class Windows:
     mask: np.ndarray
     document: np.ndarray
 
+    @property
+    def token_document(self) -> np.ndarray:
+        """[scored tokens] the document of each, row after row."""
+        return np.repeat(self.document, self.mask.sum(1))
+
 
 def open_tokens(folder: str | Path, split: str = "train") -> Tokens:
     """The split `train` or `valid` of a folder that `python -m ee.data` wrote."""

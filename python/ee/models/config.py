@@ -6,12 +6,10 @@ A row goes through `prelude` layers of its own, then `recursions` times through 
 are counted from 0; physical layers (`model.layers.i` of the weights) are the prelude's, the block's and the coda's.
 """
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import UserError
+from ..sizes import check_sizes
 
 FILLS = ("exact", "propagate", "skip", "share")
 
@@ -52,13 +50,7 @@ class ModelConfig:
     kv_fill: str = "exact"
 
     def __post_init__(self):
-        for name in ("vocab", "hidden", "heads", "kv_heads", "head_dim", "ffn", "block", "recursions"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config: {name} is {getattr(self, name)}; it must be at least 1")
-        if self.heads % self.kv_heads:
-            raise UserError(f"config: heads {self.heads} is no multiple of kv_heads {self.kv_heads}")
-        if self.head_dim % 2:
-            raise UserError(f"config: head_dim {self.head_dim} is odd; rotary positions need pairs")
+        check_sizes(self, ("block", "recursions"))
         if self.kv_fill not in FILLS:
             raise UserError(f"config: kv_fill '{self.kv_fill}' is not one of {', '.join(FILLS)}")
         if self.router and len(self.capacities) != self.recursions:
@@ -69,7 +61,7 @@ class ModelConfig:
     @property
     def depth(self) -> int:
         """Unrolled layers a row of full depth runs."""
-        return self.prelude + self.block * self.recursions + self.coda
+        return self.depth_after(self.recursions)
 
     @property
     def layout(self) -> list[int]:
@@ -82,9 +74,13 @@ class ModelConfig:
     def physical_layers(self) -> int:
         return self.prelude + self.block * (1 if self.shared else self.recursions) + self.coda
 
-    def loop_end(self, r: int) -> int:
-        """Depth after recursion r (0-based)."""
-        return self.prelude + self.block * (r + 1)
+    def depth_after(self, recursions):
+        """Layers that rows of so many recursions run, coda included; numbers, arrays or tensors."""
+        return self.prelude + self.block * recursions + self.coda
+
+    def recursions_of(self, depths):
+        """The inverse of `depth_after`."""
+        return (depths - self.prelude - self.coda) // self.block
 
     def layer_macs(self) -> int:
         """Multiply-adds of one layer's linear maps for one row; one cost unit."""
@@ -97,16 +93,3 @@ class ModelConfig:
 
     def head_macs(self) -> int:
         return self.hidden * self.vocab
-
-    def save(self, path) -> None:
-        Path(path).write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-
-    @staticmethod
-    def load(path) -> "ModelConfig":
-        """Read what `save` wrote; unknown or missing fields are errors."""
-        try:
-            fields = json.loads(Path(path).read_text())
-            fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-            return ModelConfig(**fields)
-        except (OSError, ValueError, TypeError, AttributeError) as e:
-            raise UserError(f"{path}: no model config: {e}") from None

@@ -7,18 +7,14 @@ active keeps its state (`kv_fill` says what deeper layers see of it). `routed.py
 
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..errors import UserError
 from ..nn import DepthLora, LlamaBlock, RMSNorm, functional as ops, rope_rows
+from . import folder
 from .config import ModelConfig
-
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -57,9 +53,13 @@ class Decoder(nn.Module):
         """Logits [.., vocab] of states that the final norm has not seen."""
         return F.linear(self.model.norm(h), self.model.embed_tokens.weight)
 
+    def exit_norm(self, h: torch.Tensor) -> torch.Tensor:
+        """What the LM head reads, of a state as `states` or `adaptive` yields it: loops may have normed it already."""
+        return h if self.config.loop_norm else self.model.norm(h)
+
     def exit_logits(self, h: torch.Tensor) -> torch.Tensor:
-        """Logits of a state as `states` or `adaptive` yields it."""
-        return F.linear(h, self.model.embed_tokens.weight) if self.config.loop_norm else self.head(h)
+        """Logits of such a state."""
+        return F.linear(self.exit_norm(h), self.model.embed_tokens.weight)
 
     def rope(self, positions: torch.Tensor):
         return rope_rows(positions, self.config.head_dim, self.config.rope_theta)
@@ -124,7 +124,7 @@ class Decoder(nn.Module):
         """Logits [batch, seq, vocab] at full depth."""
         for _, h in self.states(ids):
             pass
-        return self.head(h) if self.config.coda or not self.config.loop_norm else self.exit_logits(h)
+        return self.head(h) if self.config.coda else self.exit_logits(h)
 
     @torch.no_grad()
     def round_matrices(self) -> "Decoder":
@@ -138,21 +138,12 @@ class Decoder(nn.Module):
     def _narrow(name: str, p: torch.Tensor) -> bool:
         return p.ndim == 2 and name.startswith(("model.", "lora."))
 
-    def save(self, folder, narrow: bool = False) -> None:
-        """ee_config.json and model.safetensors in `folder`; `narrow` stores the large matrices as bfloat16 (norms, routers,
+    def save(self, path, narrow: bool = False) -> None:
+        """ee_config.json and model.safetensors in the folder `path`; `narrow` stores the large matrices as bfloat16 (norms, routers,
         gates and probes stay float32)."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.config.save(folder / "ee_config.json")
-        weights = {k: v.detach().to(torch.bfloat16 if narrow and self._narrow(k, v) else torch.float32) for k, v in self.state_dict().items()}
-        save_file({k: v.contiguous() for k, v in weights.items()}, folder / "model.safetensors")
+        weights = {k: v.to(torch.bfloat16 if narrow and self._narrow(k, v) else torch.float32) for k, v in self.state_dict().items()}
+        folder.save(path, self.config, weights)
 
     @staticmethod
-    def load(folder, device="cpu") -> "Decoder":
-        folder = Path(folder)
-        model = Decoder(ModelConfig.load(folder / "ee_config.json"))
-        try:
-            model.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
-        except (OSError, RuntimeError, SafetensorError) as e:
-            raise UserError(f"{folder / 'model.safetensors'}: {' '.join(str(e).split())}") from None
-        return model.to(device)
+    def load(path) -> "Decoder":
+        return folder.load(path, ModelConfig, Decoder)

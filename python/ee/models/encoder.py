@@ -5,18 +5,13 @@ After layer l: p = mean over the text's tokens of norm_l(h), logits_l = W_l p + 
 patience) decide for the whole text at once, so an exit here is of sequence scope.
 """
 
-import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..errors import UserError
 from ..nn import LlamaBlock, RMSNorm, rope_rows
+from . import folder
 
 
 @dataclass(frozen=True)
@@ -33,10 +28,6 @@ class EncoderConfig:
     classes: int
     rope_theta: float = 10000.0
     eps: float = 1e-5
-
-    def layer_macs(self) -> int:
-        """Multiply-adds of one layer's linear maps for one token; one cost unit."""
-        return self.hidden * self.head_dim * 2 * (self.heads + self.kv_heads) + 3 * self.hidden * self.ffn
 
 
 class Encoder(nn.Module):
@@ -63,18 +54,9 @@ class Encoder(nn.Module):
             logits.append(exit_point["head"]((exit_point["norm"](h) * share).sum(1)))
         return torch.stack(logits)
 
-    def save(self, folder, dtype: torch.dtype = torch.float32) -> None:
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "ee_config.json").write_text(json.dumps(dataclasses.asdict(self.config), indent=2) + "\n")
-        save_file({k: v.detach().to(dtype).contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors")
+    def save(self, path) -> None:
+        folder.save(path, self.config, self.state_dict())
 
     @staticmethod
-    def load(folder) -> "Encoder":
-        folder = Path(folder)
-        try:
-            model = Encoder(EncoderConfig(**json.loads((folder / "ee_config.json").read_text())))
-            model.load_state_dict({k: v.float() for k, v in load_file(folder / "model.safetensors").items()})
-        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as e:
-            raise UserError(f"{folder}: no encoder: {' '.join(str(e).split())}") from None
-        return model
+    def load(path) -> "Encoder":
+        return folder.load(path, EncoderConfig, Encoder)

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..errors import UserError, run_main
 from ..nn import Exit, functional as ops
-from ..torch_export import OPSETS, export
+from ..torch_export import OPSETS, export_rows
 from .decoder import Decoder
 from .routed import threshold
 
@@ -84,7 +84,7 @@ class Routed(nn.Module):
     def forward(self, ids, script=None):
         c = self.inner.config
         result = threshold(self.inner, ids, self.thetas, script=script)
-        return self.inner.head(result.state), c.prelude + c.block * result.depths + c.coda
+        return self.inner.head(result.state), c.depth_after(result.depths)
 
 
 def decisions(model: Decoder) -> int:
@@ -92,10 +92,15 @@ def decisions(model: Decoder) -> int:
     return model.config.recursions if model.config.router else len(model.config.exits)
 
 
+def threshold_count(model: Decoder) -> int:
+    """How many numbers set the decisions: one per recursion of a routed model, one for gates, one per exit."""
+    c = model.config
+    return c.recursions if c.router else 1 if c.gates else len(c.exits)
+
+
 def adaptive_module(model: Decoder, thresholds: list[float]) -> nn.Module:
     """`model` with its decisions. Thresholds in logit space: theta per recursion, one theta for gates, or one per exit."""
-    c = model.config
-    want = c.recursions if c.router else 1 if c.gates else len(c.exits)
+    c, want = model.config, threshold_count(model)
     if len(thresholds) != want:
         raise UserError(f"--thresholds has {len(thresholds)} numbers, the model's {'routers need' if c.router else 'gates need' if c.gates else 'exits need'} {want}")
     return Routed(model, thresholds) if c.router else Gated(model, thresholds[0]) if c.gates else Probed(model, thresholds)
@@ -105,17 +110,11 @@ def write(model: Decoder, path, thresholds: list[float], opset: int = 20, script
     """The file at `path` (+ `path`.data); returns the module that was exported."""
     module = adaptive_module(model.eval(), thresholds)
     ids = torch.randint(0, model.config.vocab, (2, 7))
-    shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
-    args, shapes, names = [ids], [shape], ["input_ids"]
+    inputs = {"input_ids": ids}
     if not model.config.router:
-        args.append(torch.ones(2, 7, dtype=torch.bool))
-        shapes.append(shape)
-        names.append("enabled")
-    if scripted:
-        args.append([torch.zeros(2, 7) for _ in range(decisions(model))])
-        shapes.append([shape] * decisions(model))
-        names += [f"script.{i}" for i in range(decisions(model))]
-    export(module, tuple(args), path, opset, tuple(shapes), names, ["logits", "depth"])
+        inputs["enabled"] = torch.ones(2, 7, dtype=torch.bool)
+    scripts = [f"script.{i}" for i in range(decisions(model))] if scripted else []
+    export_rows(module, inputs, path, opset, ["logits", "depth"], scripts)
     return module
 
 
@@ -128,14 +127,12 @@ def main(argv) -> None:
     parser.add_argument("--scripted", action="store_true", help="scores are inputs, to force depths")
     args = parser.parse_args(argv)
     model = Decoder.load(args.model)
-    c = model.config
-    default = [0.0] * (c.recursions if c.router else 1 if c.gates else len(c.exits))
     try:
-        thresholds = [float(t) for t in args.thresholds.split(",")] if args.thresholds else default
+        thresholds = [float(t) for t in args.thresholds.split(",")] if args.thresholds else [0.0] * threshold_count(model)
     except ValueError:
         raise UserError(f"--thresholds '{args.thresholds}' is not a list of numbers such as 0,1.5") from None
     write(model, args.out, thresholds, args.opset, args.scripted)
-    print(f"{args.out}: {c.depth} layers, {decisions(model)} decisions, opset {args.opset}")
+    print(f"{args.out}: {model.config.depth} layers, {decisions(model)} decisions, opset {args.opset}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the rows chosen for it, at their true positions (recursion-wise KV).
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from ..nn import functional as ops
 from .decoder import Decoder
@@ -50,7 +49,7 @@ def top_k(model: Decoder, ids: torch.Tensor, capacities: tuple[float, ...]) -> R
     depths = torch.zeros_like(ids)
     scores, chosen = [], []
     for r in range(c.recursions):
-        k = min(rows.shape[1], max(1, int(capacities[r] * seq)))
+        k = min(rows.shape[1], ops.top_k_rows(capacities[r], seq))
         z = model.routers[r](h.gather(1, rows.unsqueeze(-1).expand(-1, -1, h.shape[-1]))).squeeze(-1).float()
         picked = z.topk(k, dim=1).indices.sort(dim=1).values
         scores.append(z)
@@ -88,8 +87,3 @@ def threshold(model: Decoder, ids: torch.Tensor, thetas, forced: torch.Tensor | 
             f, _ = model.layer(c.prelude + r * c.block + i, f, rope, seen)
         h = ops.apply("GateWeighted", active, torch.sigmoid(z), h, f, c.alpha)
     return Routed(_finish(model, h, rope, mask), scores, chosen, depths)
-
-
-def router_loss(routed: Routed) -> torch.Tensor:
-    """Mean binary cross-entropy of the scores with what was chosen, summed over recursions: makes z > 0 mean "chosen"."""
-    return sum(F.binary_cross_entropy_with_logits(z, t) for z, t in zip(routed.scores, routed.chosen))

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from ..errors import UserError
+from ..sizes import check_sizes
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
@@ -48,13 +49,7 @@ class Config:
 
     def __post_init__(self):
         object.__setattr__(self, "layout", tuple(self.layout))
-        for name in ("vocab", "hidden", "heads", "kv_heads", "head_dim", "ffn"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}: must be at least 1, but got {getattr(self, name)}")
-        if self.heads % self.kv_heads:
-            raise UserError(f"kv_heads: must divide heads {self.heads}, but got {self.kv_heads}")
-        if self.head_dim % 2:
-            raise UserError(f"head_dim: must be even, but got {self.head_dim}")
+        check_sizes(self)
         if not self.layout or min(self.layout) < 0:
             raise UserError(f"layout: must name a block >= 0 for each of one or more layers, but got {self.layout}")
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..criteria import score_of_logits
 from ..errors import UserError
 
 PAD = 0
@@ -107,11 +108,7 @@ def all_logits(model, data: Texts, batch: int = 512) -> np.ndarray:
 
 def entropy_exit(logits: np.ndarray, most: float) -> np.ndarray:
     """Layers run [n]: the first layer whose entropy, over ln(classes), is below `most` (DeeBERT; strict), else all."""
-    z = logits - logits.max(-1, keepdims=True)
-    p = np.exp(z)
-    p /= p.sum(-1, keepdims=True)
-    entropy = -(p * np.log(np.maximum(p, 1e-300))).sum(-1) / np.log(logits.shape[-1])
-    sure = entropy < most
+    sure = score_of_logits("entropy", logits) > np.log1p(-most) - np.log(most)
     sure[-1] = True
     return sure.argmax(0) + 1
 

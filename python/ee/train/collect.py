@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from ..criteria import score_of_logits
 from ..data.reader import Windows
 from ..models import Decoder
+from .data import pieces
 
 
 @dataclass
@@ -38,11 +39,10 @@ def collect(model: Decoder, text: Windows, criteria=("max_prob", "margin", "entr
     """Run `model` over `text`; only unmasked places are kept."""
     c, device = model.config, next(model.parameters()).device
     depths = (*c.exits, c.depth)
-    losses, tokens, documents = [], [], []
+    losses, tokens = [], []
     states: list[list] = [[] for _ in c.exits]
     scores: dict[str, list] = {name: [] for name in criteria}
-    for i in range(0, len(text.document), batch):
-        x, y, mask = (torch.from_numpy(a[i : i + batch]).to(device) for a in (text.inputs, text.targets, text.mask))
+    for x, y, mask in pieces(text, batch, device):
         row_losses, row_tokens, row_scores = [], [], {name: [] for name in criteria}
         for depth, h in model.states(x):
             if depth not in depths:
@@ -60,8 +60,7 @@ def collect(model: Decoder, text: Windows, criteria=("max_prob", "margin", "entr
         tokens.append(np.stack(row_tokens, 1))
         for name in criteria:
             scores[name].append(np.stack(row_scores[name], 1) if c.exits else np.zeros((len(row_losses[0]), 0)))
-        documents.append(np.repeat(text.document[i : i + batch], text.mask[i : i + batch].sum(1)))
     joined = {name: np.concatenate(parts) for name, parts in scores.items()}
     return Collected(
-        depths, np.concatenate(losses), np.concatenate(tokens), [np.concatenate(s) for s in states if s], joined, np.concatenate(documents)
+        depths, np.concatenate(losses), np.concatenate(tokens), [np.concatenate(s) for s in states if s], joined, text.token_document
     )

@@ -2,7 +2,7 @@
 """Batches of a training run, and its quick validation; the careful measurement is in `evaluate.py`."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -27,6 +27,12 @@ def spread(all_windows: Windows, rows: int) -> Windows:
     return Windows(all_windows.inputs[pick], all_windows.targets[pick], all_windows.mask[pick], all_windows.document[pick])
 
 
+def pieces(text: Windows, batch: int, device="cpu") -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """(inputs, targets, mask) of `batch` windows at a time, in order."""
+    for i in range(0, len(text.document), batch):
+        yield tuple(torch.from_numpy(a[i : i + batch]).to(device) for a in (text.inputs, text.targets, text.mask))
+
+
 def trained_thetas(config) -> list[float]:
     """sigma(z) > 1/2, which the auxiliary loss aims at; where the capacity is 1 every row passes."""
     return [float("-inf") if capacity >= 1 else 0.0 for capacity in config.capacities]
@@ -47,8 +53,7 @@ def validation_losses(model: Decoder, folder, length: int, rows: int = 64) -> di
     sample = spread(validation_windows(open_tokens(folder, "valid"), length), rows)
     device = next(model.parameters()).device
     sums: dict[str, float] = {}
-    for i in range(0, len(sample.document), 8):
-        x, y, mask = (torch.from_numpy(a[i : i + 8]).to(device) for a in (sample.inputs, sample.targets, sample.mask))
+    for x, y, mask in pieces(sample, 8, device):
         for depth, logits in outputs(model, x).items():
             name = "full" if depth == model.config.depth else f"exit{depth}"
             losses = F.cross_entropy(logits.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)

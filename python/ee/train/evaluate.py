@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..calibrate.outcome import bootstrap
 from ..data.reader import Windows
 from ..models import Decoder
 from . import few_rows, policies, probes
@@ -26,12 +27,9 @@ LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 POWERS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)  # a router's target rates are its training capacities to these powers
 
 
-def interval(values: np.ndarray, document: np.ndarray, draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of `values`, documents drawn with replacement."""
-    _, owner = np.unique(document, return_inverse=True)
-    sums, counts = np.bincount(owner, values), np.bincount(owner)
-    picks = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
-    low, high = np.percentile(sums[picks].sum(1) / counts[picks].sum(1), (2.5, 97.5))
+def interval(values: np.ndarray, document: np.ndarray) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of `values` [tokens] over documents."""
+    low, high = bootstrap(document, values[:, None])[:, 0]
     return float(low), float(high)
 
 
@@ -88,16 +86,17 @@ class Evaluation:
         self.add(policy, setting, outcome, random, **flags)
 
     def with_exits(self, fit_text: Windows, fit_tokens: np.ndarray) -> None:
-        """Exits and loops: fixed depths, probes with both labels, the margin of full logits, and gates where there are some.
+        """Exits and loops: fixed depths, probes with both labels, the margin of full logits, k-row heads, and gates where there
+        are some. `fit_tokens` is the stream of training tokens (for the candidates of k-row heads).
 
-        `fit_tokens` is the stream of training tokens (for the candidates of k-row heads). The `saved` probe predicts the nats that full depth would save; a row leaves when that is less than a price per
-        cost unit times the units it saves, so one number gives every exit its own threshold."""
+        The `saved` probe predicts the nats that full depth would save; a row leaves when that is less than a price per cost
+        unit times the units it saves, so one number gives every exit its own threshold."""
         model, c = self.model, self.model.config
         for depth in (*c.exits, c.depth):
             self.add("fixed", {"depth": depth}, policies.run(model, self.text, policies.fixed(depth)) if depth != c.depth else self.full)
         if not c.exits:
             return
-        sample = collect(model, fit_text, with_states=True)
+        sample = collect(model, fit_text, ("margin",), with_states=True)
         agreement, saved = probes.fit(sample, "agreement"), probes.fit(sample, "saved")
         probes.install(model, saved)
         full = cost(c, np.array([c.depth])).weights
@@ -143,34 +142,24 @@ class Evaluation:
             settings.append((f"rates {', '.join(map(str, rates[1:]))}", target_rates(model, fit_text, rates)))
         for name, thetas in settings:
             outcome = policies.run_routed(model, self.text, thetas)
-            recursions = (outcome.depths - c.prelude - c.coda) // c.block
+            recursions = c.recursions_of(outcome.depths)
             shares = np.bincount(recursions, minlength=c.recursions + 1) / len(recursions)
             generator = torch.Generator().manual_seed(1)
             draw = lambda shape: torch.multinomial(torch.from_numpy(shares), shape.numel(), True, generator=generator).view(shape)  # noqa: E731
             self.add(name, {"thetas": [round(t, 4) for t in thetas]}, outcome, policies.run_routed(model, self.text, forced=draw))
 
 
-@torch.no_grad()
 def target_rates(model: Decoder, text: Windows, rates: tuple[float, ...]) -> list[float]:
     """theta_r such that the share `rates[r]` of ALL rows passes z_r > theta_r, each with the earlier thetas in place;
     rate 1 gives -inf."""
-    from ..models.routed import threshold
-
     thetas: list[float] = []
-    mask = torch.from_numpy(text.mask)
     for r, rate in enumerate(rates):
         if rate >= 1:
             thetas.append(float("-inf"))
             continue
-        scores, alive = [], []
-        for i in range(0, len(text.document), 16):
-            # What deeper recursions would do does not matter here: infinite thetas keep them empty.
-            result = threshold(model, torch.from_numpy(text.inputs[i : i + 16]), thetas + [float("inf")] * (len(rates) - r))
-            before = result.chosen[r - 1].bool() if r else torch.ones_like(result.depths, dtype=torch.bool)
-            scores.append(result.scores[r][mask[i : i + 16]])
-            alive.append(before[mask[i : i + 16]])
-        z, alive = torch.cat(scores), torch.cat(alive)
-        wanted = int(rate * len(z))
-        ranked = z[alive].sort(descending=True).values
-        thetas.append(float(ranked[min(wanted, len(ranked) - 1)]))
+        # What deeper recursions would do does not matter here: infinite thetas keep them empty.
+        outcome = policies.run_routed(model, text, thetas + [float("inf")] * (len(rates) - r))
+        alive = model.config.recursions_of(outcome.depths) >= r
+        ranked = np.sort(outcome.scores[alive, r])[::-1]
+        thetas.append(float(ranked[min(int(rate * len(alive)), len(ranked) - 1)]))
     return thetas

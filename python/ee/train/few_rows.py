@@ -13,10 +13,9 @@ import numpy as np
 import torch
 
 from ..models import Decoder
+from ..regression import logistic
 from .collect import Collected
-from .probes import logistic
-
-FEATURES = 3
+from .probes import STRENGTH
 
 
 def successors(ids: np.ndarray, vocab: int, k: int) -> np.ndarray:
@@ -47,8 +46,7 @@ class FewRows:
     def features(model: Decoder, h: torch.Tensor, ids: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         """[..., 3 + hidden] of states h [..., hidden] (as `exit_logits` takes them) of rows with tokens ids [...]."""
         rows = model.model.embed_tokens.weight[table[ids]]
-        normed = h if model.config.loop_norm else model.model.norm(h)
-        z = (rows * normed.unsqueeze(-2)).sum(-1)
+        z = (rows * model.exit_norm(h).unsqueeze(-2)).sum(-1)
         top = z.topk(2, -1).values
         rest = torch.logsumexp(z, -1) - top[..., 0]
         odds = -torch.log(torch.expm1(rest).clamp_min(1e-9))
@@ -64,7 +62,6 @@ def fit(model: Decoder, collected: Collected, ids: np.ndarray, table: np.ndarray
     table, tokens, heads = torch.from_numpy(table), torch.from_numpy(np.asarray(ids, np.int64)), {}
     for i, depth in enumerate(model.config.exits):
         x = FewRows.features(model, torch.from_numpy(collected.states[i]), tokens, table).numpy()
-        with torch.enable_grad():
-            weight, bias = logistic(x, collected.agreement()[:, i])
+        weight, bias = logistic(x, collected.agreement()[:, i], STRENGTH)
         heads[depth] = FewRows(table, torch.from_numpy(weight).float(), bias)
     return heads

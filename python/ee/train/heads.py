@@ -20,8 +20,9 @@ from ..data.reader import open_tokens, validation_windows, windows
 from ..errors import UserError, run_main
 from ..exit_spec import ExitSpec, Head, save_spec
 from ..models import Decoder
-from .data import spread
-from .probes import logistic
+from ..regression import logistic
+from .data import pieces, spread
+from .probes import STRENGTH
 
 
 class MapHead(nn.Module):
@@ -65,8 +66,7 @@ def distil(model: Decoder, depths: tuple[int, ...], batches, minutes: float, rat
 def measure(model: Decoder, heads: dict[int, MapHead | None], text, batch: int = 16) -> dict[int, dict]:
     """Per exit: loss in nats, KL(full || exit), agreement with full depth, states and agreement per row; None: the head as it is."""
     result = {d: {"loss": [], "distance": [], "agrees": [], "states": []} for d in heads}
-    for i in range(0, len(text.document), batch):
-        x, y, mask = (torch.from_numpy(a[i : i + batch]) for a in (text.inputs, text.targets, text.mask))
+    for x, y, mask in pieces(text, batch):
         states = {d: h[mask] for d, h in model.states(x) if d in heads or d == model.config.depth}
         goal = model.head(states[model.config.depth]).log_softmax(-1)
         for d, head in heads.items():
@@ -104,7 +104,7 @@ def main(argv) -> None:
     before, after, fitted = measure(model, {d: None for d in depths}, held), measure(model, heads, held), measure(model, heads, fit)
     specs = []
     for d in depths:
-        weight, bias = logistic(fitted[d]["states"], fitted[d]["agrees"])
+        weight, bias = logistic(fitted[d]["states"], fitted[d]["agrees"], STRENGTH)
         head = Head("map", {"map": heads[d].map.detach().numpy(), "bias": heads[d].bias.detach().numpy()})
         specs.append(ExitSpec(d, "probe", 2.0, head, (weight, bias)))
         print(

@@ -6,7 +6,6 @@ ends with fewer steps but properly. Batches are a pure function of the step, so 
 """
 
 import csv
-import os
 import pickle
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 
 from ..errors import UserError
+from ..folders import whole_file
 from .objectives import OBJECTIVES
 from .optimiser import Optimiser
 from .plots import training_curve
@@ -50,15 +50,12 @@ class Run:
         self.say(f"resumed at step {self.steps_done}, {self.spent / 60:.1f} min spent")
 
     def _save(self) -> None:
-        part = self.folder / (STATE + ".part")
-        torch.save(
-            {
-                "recipe": repr(self.recipe), "seed": self.seed, "steps": self.steps_done, "spent": self.spent, "rows": self.rows,
-                "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
-            },
-            part,
-        )  # fmt: skip
-        os.replace(part, self.folder / STATE)
+        state = {
+            "recipe": repr(self.recipe), "seed": self.seed, "steps": self.steps_done, "spent": self.spent, "rows": self.rows,
+            "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
+        }  # fmt: skip
+        with whole_file(self.folder / STATE) as partial:
+            torch.save(state, partial)
 
     def _write_curve(self) -> None:
         names = list(dict.fromkeys(k for row in self.rows for k in row))

@@ -5,13 +5,12 @@ For decoders the batch is `ids` [batch, seq + 1]; row t predicts token t + 1. Lo
 at most one early output besides the last one, in rotation over steps, so that its cost stays near a plain step's.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 
 from ..models import Decoder
-from ..models.routed import router_loss, top_k
+from ..models.routed import top_k
+from ..reference.routing import selection_loss, warmed_capacity
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -68,9 +67,8 @@ def routed(model: Decoder, ids: torch.Tensor, step: int, options) -> tuple[torch
     """Mixture-of-Recursions, expert choice: capacities fall from 1 to their targets along a cosine over the first
     `capacity_warmup` steps; the auxiliary loss teaches each router to know its own choice without the other rows."""
     c, x, y = model.config, ids[:, :-1], ids[:, 1:]
-    blend = 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, options.capacity_warmup))))
-    result = top_k(model, x, tuple(cap + (1 - cap) * blend for cap in c.capacities))
-    loss, auxiliary = cross_entropy(model.head(result.state), y), router_loss(result)
+    result = top_k(model, x, tuple(warmed_capacity(capacity, step, options.capacity_warmup) for capacity in c.capacities))
+    loss, auxiliary = cross_entropy(model.head(result.state), y), selection_loss(result.scores, result.chosen)
     return loss + options.router_weight * auxiliary, {"full": loss, "router": auxiliary}
 
 

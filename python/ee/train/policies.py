@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from ..data.reader import Windows
 from ..models import Decoder
 from ..models.routed import threshold
-from ..nn import score
+from ..nn import functional as ops, score
+from .data import pieces
 from .few_rows import FewRows
 
 # (depth, state [batch, seq, hidden], ids [batch, seq]) -> rows [batch, seq] that leave there
@@ -24,12 +25,14 @@ Leave = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass
 class Outcome:
-    """Per scored token: loss in nats, likeliest token, depth in layers (of a routed model: prelude + loops + coda)."""
+    """Per scored token: loss in nats, likeliest token, depth in layers, document; `scores` [tokens, recursions] are those of a
+    model's routers, if it has them."""
 
     losses: np.ndarray
     tokens: np.ndarray
     depths: np.ndarray
     document: np.ndarray
+    scores: np.ndarray
 
 
 def fixed(depth: int) -> Callable[[Decoder], Leave]:
@@ -52,18 +55,20 @@ def criterion(name: str, thresholds: dict[int, float]) -> Callable[[Decoder], Le
 
 
 def cumulative(q: float) -> Callable[[Decoder], Leave]:
-    """Ouro's rule: gates give p_r = g_r prod_(j<r) (1 - g_j); a row leaves at the first recursion where the sum of p
-    reaches q, that is where the log of the survival prod (1 - g_j) is at most log(1 - q)."""
+    """Ouro's rule (`HaltCdf`): gates give p_r = g_r prod_(j<r) (1 - g_j); a row leaves at the first recursion where the sum
+    of p reaches q."""
 
     def make(model: Decoder) -> Leave:
-        survival: list[torch.Tensor] = []
+        theta = float(np.log(q / (1 - q)))
+        running = survival = None
 
         def leave(d: int, h: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+            nonlocal running, survival
             if d == model.config.exits[0]:
-                survival.clear()
+                running, survival = torch.ones_like(ids, dtype=torch.bool), torch.zeros(ids.shape, device=h.device)
             gate = model.gates[model.config.exits.index(d)](h.float()).squeeze(-1)
-            survival.append((survival[-1] if survival else 0.0) + F.logsigmoid(-gate))
-            return survival[-1] <= np.log1p(-q)
+            running, survival = ops.apply("HaltCdf", gate, survival, running, theta)
+            return ~running
 
         return leave
 
@@ -98,7 +103,7 @@ def run(model: Decoder, text: Windows, make: Callable[[Decoder], Leave], batch: 
 
     def step(x):
         state, depths = model.adaptive(x, lambda d, h: leave(d, h, x))
-        return model.exit_logits(state), depths
+        return model.exit_logits(state), depths, []
 
     return _outcome(model, text, batch, step)
 
@@ -110,19 +115,19 @@ def run_routed(model: Decoder, text: Windows, thetas=None, forced: Callable | No
 
     def step(x):
         result = threshold(model, x, thetas, None if forced is None else forced(x.shape).to(x.device))
-        return model.head(result.state), c.prelude + c.block * result.depths + c.coda
+        return model.head(result.state), c.depth_after(result.depths), result.scores
 
     return _outcome(model, text, batch, step)
 
 
 def _outcome(model: Decoder, text: Windows, batch: int, step) -> Outcome:
     device = next(model.parameters()).device
-    losses, tokens, depths = [], [], []
-    for i in range(0, len(text.document), batch):
-        x, y, mask = (torch.from_numpy(a[i : i + batch]).to(device) for a in (text.inputs, text.targets, text.mask))
-        logits, depth = step(x)
+    losses, tokens, depths, scores = [], [], [], []
+    for x, y, mask in pieces(text, batch, device):
+        logits, depth, z = step(x)
         logits = logits.float()[mask]
         losses.append(F.cross_entropy(logits, y[mask], reduction="none").cpu().numpy())
         tokens.append(logits.argmax(-1).cpu().numpy())
         depths.append(depth[mask].cpu().numpy())
-    return Outcome(np.concatenate(losses), np.concatenate(tokens), np.concatenate(depths), np.repeat(text.document, text.mask.sum(1)))
+        scores.append(torch.stack([score[mask] for score in z], 1).cpu().numpy() if z else np.zeros((len(depths[-1]), 0), np.float32))
+    return Outcome(*map(np.concatenate, (losses, tokens, depths)), text.token_document, np.concatenate(scores))

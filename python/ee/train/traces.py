@@ -17,7 +17,6 @@ from ..criteria import ON_LOGITS
 from ..data.reader import Windows, open_tokens, validation_windows
 from ..errors import UserError, run_main
 from ..models import Decoder
-from ..models.routed import threshold
 from . import policies
 from .collect import collect
 from .cost import cost
@@ -53,21 +52,15 @@ def exit_trace(model: Decoder, text: Windows, criterion: str = "probe") -> Trace
     )  # fmt: skip
 
 
-@torch.no_grad()
 def route_trace(model: Decoder, text: Windows) -> TraceFile:
     """Rule "route": one decision per recursion but the first."""
     c = model.config
     counts = range(1, c.recursions + 1)
     runs = [policies.run_routed(model, text, forced=lambda shape, r=r: torch.full(shape, r)) for r in counts]
-    scores = []
-    for i in range(0, len(text.document), 16):
-        x, mask = torch.from_numpy(text.inputs[i : i + 16]), torch.from_numpy(text.mask[i : i + 16])
-        result = threshold(model, x, None, forced=torch.full(x.shape, c.recursions))
-        scores.append(torch.stack([z[mask] for z in result.scores[1:]], 1).numpy())
-    depths = np.array([c.prelude + c.block * r + c.coda for r in counts])
+    depths = c.depth_after(np.array(counts))
     return TraceFile(
         tuple(f"r{r}" for r in range(1, c.recursions)), np.arange(c.recursions - 1), "route", depths, _costs(model, depths),
-        np.full(c.recursions - 1, c.hidden / c.layer_macs()), np.concatenate(scores), np.stack([r.losses for r in runs], 1),
+        np.full(c.recursions - 1, c.hidden / c.layer_macs()), runs[-1].scores[:, 1:], np.stack([r.losses for r in runs], 1),
         np.stack([r.tokens for r in runs], 1).astype(np.int32), runs[0].document,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from ee.data.reader import Windows  # noqa: E402
 from ee.models import Decoder, ModelConfig  # noqa: E402
+from ee.regression import logistic  # noqa: E402
 from ee.train import few_rows, policies, probes  # noqa: E402
 from ee.train.collect import collect  # noqa: E402
 from ee.train.cost import cost  # noqa: E402
@@ -57,7 +58,7 @@ def test_logistic_probe_finds_the_known_odds():
     states = rng.normal(size=(60_000, 5)) * np.array([1, 3, 0.2, 1, 1]) + np.array([0, 1, 5, 0, -2])
     weight, bias = np.array([0.7, -0.3, 2.0, 0.0, 0.5]), -8.5
     labels = rng.random(60_000) < 1 / (1 + np.exp(-(states @ weight + bias)))
-    got, at = probes.logistic(states, labels, penalty=0.0)
+    got, at = logistic(states, labels, 0.0)
     assert np.abs(got - weight).max() < 0.15 and abs(at - bias) < 0.6
 
 
