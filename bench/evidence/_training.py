@@ -2,6 +2,7 @@
 """What the training items share: text made when missing, a run that resumes, and the measurement of its curve."""
 
 import argparse
+import csv
 import dataclasses
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ def text(cache: Path) -> Path:
     return folder
 
 
-def train(recipe: str, options, steps: int | None) -> Path:
+def train(recipe: str, options, steps: int | None = None) -> Path:
     """The finished run of a recipe; resumes one that was cut off, does nothing for one that is done."""
     folder = options.cache / "train" / recipe
     if not (folder / "model.safetensors").exists():
@@ -37,16 +38,24 @@ def train(recipe: str, options, steps: int | None) -> Path:
     return folder
 
 
-def measure(recipe: str, options, steps: int | None = None) -> dict:
-    """Train (or take) the run, measure every policy on held-out documents, keep the numbers and the training's own curve."""
+def last_row(folder: Path) -> dict[str, float]:
+    """Where a run ended: step, tokens, seconds."""
+    with open(folder / "curve.csv", newline="") as file:
+        *_, last = csv.DictReader(file)
+    return {name: float(last[name]) for name in ("step", "tokens", "seconds")}
+
+
+def measure(recipe: str, options) -> dict:
+    """Train (or take) the run, measure every policy on held-out documents, also beside models of fixed depth."""
     import torch
 
     from ee.data.reader import open_tokens, validation_windows
     from ee.models import Decoder
     from ee.train.data import spread
     from ee.train.evaluate import Evaluation
+    from ee.train.recipes import RECIPES
 
-    folder = train(recipe, options, steps)
+    folder = train(recipe, options)
     torch.set_num_threads(options.threads)
     # What ships is rounded, so that is what is measured.
     model, data = Decoder.load(folder).round_matrices(), text(options.cache)
@@ -58,14 +67,17 @@ def measure(recipe: str, options, steps: int | None = None) -> dict:
     else:
         evaluation.with_exits(fit, training.ids)
     model.save(folder / "fitted", narrow=True)
-    rows = (folder / "curve.csv").read_text().splitlines()
-    names, last = rows[0].split(","), rows[-1].split(",")
-    run = {k: float(v) for k, v in zip(names, last) if v and k in ("step", "tokens", "seconds")}
+    run = last_row(folder)
+    beside = []
+    for name in RECIPES[recipe].beside:
+        other = train(name, options, int(run["step"]))
+        beside += [{"tokens": last_row(other)["tokens"], **dataclasses.asdict(b)} for b in evaluation.beside(name, Decoder.load(other).round_matrices())]
     c, losses = model.config, evaluation.full.losses
     return {
         "recipe": recipe, "config": dataclasses.asdict(c), "parameters": sum(p.numel() for p in model.parameters()), "run": run,
         "unit_macs": c.layer_macs(), "tokens_measured": len(losses), "documents_measured": len(set(held_out.document.tolist())),
         "full_loss": float(losses.mean()), "points": [dataclasses.asdict(p) for p in evaluation.points],
+        "beside": beside,
     }  # fmt: skip
 
 
@@ -80,7 +92,17 @@ def page(result: dict) -> str:
          "" if p["random_loss"] is None else f"{p['random_loss']:.4f}", "" if p["random_agreement"] is None else f"{p['random_agreement']:.3f}"]
         for p in result["points"]
     ]  # fmt: skip
-    return head + table(["policy", "mean depth", "macs", "weights", "loss", "above full depth", "agreement", "random loss", "random agreement"], rows)
+    text = head + table(["policy", "mean depth", "macs", "weights", "loss", "above full depth", "agreement", "random loss", "random agreement"], rows)
+    if not result.get("beside"):
+        return text
+    named = lambda parts: " and ".join(f"{share:.0%} {policy} {', '.join(str(v) for v in setting.values())}" for policy, setting, share in parts)  # noqa: E731
+    rows = [
+        [f"{b['model']}, {b['tokens']:,.0f} tokens", b["units"], f"{b['cost']:.2f}", f"{b['loss']:.4f}", f"{b['ours']:.4f}",
+         f"{b['difference']:+.4f} [{b['interval'][0]:+.4f}, {b['interval'][1]:+.4f}]", named(b["mixture"])]
+        for b in result["beside"]
+    ]  # fmt: skip
+    names = ["fixed depth, same text", "cost counted in", "cost", "its loss", "this model's", "difference", "by"]
+    return text + "\nAt the cost of models of fixed depth, by the best one or two of the policies above:\n\n" + table(names, rows)
 
 
 def report(result: dict) -> None:
@@ -88,11 +110,11 @@ def report(result: dict) -> None:
          [[p["policy"], f"{p['mean_depth']:.2f}", f"{p['macs']:.2f}", f"{p['loss']:.4f}", f"{p['excess']:+.4f}", f"{p['agreement']:.3f}"] for p in result["points"]])  # fmt: skip
 
 
-def item(doc: str, recipe: str, minutes: float, steps: int | None = None):
-    """`main` of the item that trains `recipe` and measures it; `steps` None: as many as the recipe has."""
+def item(doc: str, recipe: str, minutes: float):
+    """`main` of the item that trains `recipe` and measures it."""
 
     def main(argv):
-        result = measure(recipe, flags(f"train-{recipe}", doc, minutes).parse_args(argv), steps)
+        result = measure(recipe, flags(f"train-{recipe}", doc, minutes).parse_args(argv))
         report(result)
         return result
 

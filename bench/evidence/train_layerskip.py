@@ -3,4 +3,4 @@
 
 from _training import item, page  # noqa: F401  (the results page uses `page`)
 
-main = item(__doc__, "layerskip", 40, steps=4000)
+main = item(__doc__, "layerskip", 40)

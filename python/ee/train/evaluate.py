@@ -52,11 +52,45 @@ class Point:
     gain_interval: tuple[float, float] | None
 
 
+@dataclass(frozen=True)
+class Beside:
+    """This model at the cost of one of fixed depth, `units` of multiply-adds or of weights read.
+
+    `mixture` names one or two of the points and the share of text each gets, so that the cost is at most the other's and
+    the loss is the least. `difference` is this model's mean loss minus the other's, paired per token; intervals are over documents."""
+
+    model: str
+    units: str
+    cost: float
+    loss: float
+    mixture: list[tuple[str, dict, float]]
+    ours: float
+    difference: float
+    interval: tuple[float, float]
+
+
+def mixture(costs: np.ndarray, losses: np.ndarray, budget: float) -> np.ndarray | None:
+    """[points] shares, none negative, sum 1, of least loss among those of mean cost <= budget; None where every point costs more.
+
+    Minimising a linear function under one linear constraint needs at most two points."""
+    best, found = np.inf, None
+    for i in np.flatnonzero(costs <= budget):
+        for j in (i, *np.flatnonzero(costs > budget)):
+            share = 1.0 if i == j else (costs[j] - budget) / (costs[j] - costs[i])
+            loss = share * losses[i] + (1 - share) * losses[j]
+            if loss < best:
+                best, found = loss, np.zeros(len(costs))
+                found[j] += 1 - share
+                found[i] += share
+    return found
+
+
 class Evaluation:
     """All points of one model on one sample of text."""
 
     def __init__(self, model: Decoder, text: Windows, say=print):
         self.model, self.text, self.say, self.points = model.eval(), text, say, []
+        self.losses: list[np.ndarray] = []  # of each point, per token
         c = model.config
         if c.router:
             self.full = policies.run_routed(model, text, forced=lambda shape: torch.full(shape, c.recursions))
@@ -75,9 +109,28 @@ class Evaluation:
             None if random is None else interval(random.losses - outcome.losses, outcome.document),
         )  # fmt: skip
         self.points.append(point)
+        self.losses.append(outcome.losses)
         beside = "" if random is None else f", random {point.random_loss:.4f} / {point.random_agreement:.3f}"
         self.say(f"{policy} {setting}: depth {point.mean_depth:.2f} macs {point.macs:.2f} loss {point.loss:.4f} ({point.excess:+.4f}) agree {point.agreement:.3f}{beside}")
         return point
+
+    def beside(self, name: str, other: Decoder) -> list[Beside]:
+        """Against a model of fixed depth on the same text: one entry for each way to count, none where no policy is as cheap."""
+        depth, result = other.config.depth, []
+        theirs = policies.run(other.eval(), self.text, policies.fixed(depth)).losses
+        price = cost(other.config, np.array([depth]))
+        for units in ("macs", "weights"):
+            budget = getattr(price, units) * other.config.layer_macs() / self.model.config.layer_macs()
+            shares = mixture(np.array([getattr(p, units) for p in self.points]), np.array([p.loss for p in self.points]), budget)
+            if shares is None:
+                continue
+            used = np.flatnonzero(shares)
+            difference = sum(shares[i] * self.losses[i] for i in used) - theirs
+            named = [(self.points[i].policy, self.points[i].setting, float(shares[i])) for i in used]
+            ours = float(sum(shares[i] * self.points[i].loss for i in used))
+            result.append(Beside(name, units, budget, float(theirs.mean()), named, ours, float(difference.mean()), interval(difference, self.full.document)))
+            self.say(f"beside {name} at {budget:.2f} {units}: {ours:.4f} against {theirs.mean():.4f}")
+        return result
 
     def _adaptive(self, policy: str, setting: dict, make, **flags) -> None:
         outcome = policies.run(self.model, self.text, make)

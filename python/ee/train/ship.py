@@ -55,7 +55,15 @@ def card(name: str, record: dict, manifest: dict, sizes: dict[str, int]) -> str:
         setting = ", ".join(f"{k} {v}" for k, v in p["setting"].items())
         random = "" if p["random_loss"] is None else f"{p['random_loss']:.4f}"
         lines.append(f"| {p['policy']} {setting} | {p['mean_depth']:.2f} | {p['macs']:.2f} | {p['weights']:.2f} | {p['loss']:.4f} | {p['excess']:+.4f} | {p['agreement']:.3f} | {random} |")
-    lines += ["", "Lowest loss at 1.25, 1.5 and 2 times fewer multiply-adds than full depth, where there is such a policy.", "", "![Loss and agreement against cost](cost.png)", "", "![Training](curve.png)", ""]
+    lines += ["", "Lowest loss at 1.25, 1.5 and 2 times fewer multiply-adds than full depth, where there is such a policy.", ""]
+    if result["beside"]:
+        lines += [
+            "## Beside models of fixed depth", "",
+            "Trained on as many tokens of the same text. This model runs at their cost: the best one or two of its policies, mixed; the difference is paired, its interval over documents.", "",
+            "| model | cost counted in | cost | its loss | this model's | difference |", "|---|---|--:|--:|--:|--:|",
+            *(f"| {b['model']} | {b['units']} | {b['cost']:.2f} | {b['loss']:.4f} | {b['ours']:.4f} | {b['difference']:+.4f} [{b['interval'][0]:+.4f}, {b['interval'][1]:+.4f}] |" for b in result["beside"]), "",
+        ]  # fmt: skip
+    lines += ["![Loss and agreement against cost](cost.png)", "", "![Training](curve.png)", ""]
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from ee.regression import logistic  # noqa: E402
 from ee.train import few_rows, policies, probes  # noqa: E402
 from ee.train.collect import collect  # noqa: E402
 from ee.train.cost import cost  # noqa: E402
-from ee.train.evaluate import Evaluation, interval, target_rates  # noqa: E402
+from ee.train.evaluate import Evaluation, interval, mixture, target_rates  # noqa: E402
 
 # One layer: q 32*32, k and v 32*16 each, o 32*32, MLP 3*32*48: 7,680 multiply-adds. Head: 32*60 = 1,920 = 1/4 of it.
 C = ModelConfig(vocab=60, hidden=32, heads=4, kv_heads=2, head_dim=8, ffn=48, block=6, exits=(2, 4))
@@ -156,6 +156,47 @@ def test_interval_is_wider_when_documents_agree():
     assert high - low > 4 * np.subtract(*interval(alone, document)[::-1]) / 2 and low < together.mean() < high
     # Standard error of a mean over 20 documents of unit spread: about 0.22; 95 % is four of them wide.
     assert 0.5 < high - low < 1.3
+
+
+def test_mixture_by_hand():
+    costs, losses = np.array([4.0, 2.0, 6.0, 5.0]), np.array([3.0, 5.0, 2.0, 3.5])
+    assert mixture(costs, losses, 1.9) is None
+    # At 3, half of the points of cost 2 and 4; at 5, half of 4 and 6, which is better than the point of cost 5 itself.
+    assert mixture(costs, losses, 3.0).tolist() == [0.5, 0.5, 0, 0]
+    assert mixture(costs, losses, 5.0).tolist() == [0.5, 0, 0.5, 0]
+    # More than the dearest: the best point alone, the budget need not be spent.
+    assert mixture(costs, losses, 9.0).tolist() == [0, 0, 1, 0]
+
+
+def test_mixture_is_the_least_of_all():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        costs, losses = rng.uniform(1, 5, 6), rng.uniform(1, 5, 6)
+        budget = rng.uniform(costs.min(), 5.5)
+        got = mixture(costs, losses, budget)
+        assert got.min() >= 0 and got.sum() == pytest.approx(1) and got @ costs <= budget + 1e-9
+        others = rng.dirichlet(np.full(6, 0.3), 5000)
+        assert (got @ losses <= (others @ losses)[others @ costs <= budget] + 1e-9).all()
+
+
+def test_beside_a_model_of_fixed_depth():
+    # Fixed depths 2, 4 and 6 only; the other one has three layers of the same width.
+    model, sample = make(exits=(2, 4), kv_fill="skip"), text(rows=20)
+    evaluation = Evaluation(model, sample, lambda line: None)
+    for depth in (2, 4, 6):
+        evaluation.add("fixed", {"depth": depth}, policies.run(model, sample, policies.fixed(depth)))
+    other = make(seed=1, block=3, exits=())
+    macs, weights = evaluation.beside("other", other)
+    assert macs.units == "macs" and weights.units == "weights" and macs.cost == pytest.approx(3.25)
+    # By the definition: cost 3.25 lies half way between depths 2 and 4 (2.25 and 4.25), or it is a cheaper point alone.
+    losses = {p.setting["depth"]: p.loss for p in evaluation.points}
+    assert macs.ours == pytest.approx(min(losses[2], (losses[2] + losses[4]) / 2, (3 * losses[2] + losses[6]) / 4))
+    with torch.no_grad():
+        logits = other(torch.from_numpy(sample.inputs)).double().log_softmax(-1).numpy()[sample.mask]
+    loss = -logits[np.arange(len(logits)), sample.targets[sample.mask]].mean()
+    assert macs.loss == pytest.approx(loss, abs=1e-5) and macs.difference == pytest.approx(macs.ours - macs.loss, abs=1e-6)
+    assert macs.interval[0] < macs.difference < macs.interval[1]
+    assert evaluation.beside("cheaper", make(block=1, exits=())) == []
 
 
 @pytest.mark.parametrize("capacities", [(1.0, 0.5), (1.0, 0.8, 0.6, 0.4)])
