@@ -9,6 +9,7 @@ token choice. Gates keep the router's own numbers. HaltDelta, which has no score
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,11 @@ SMALL = 256  # bytes; smaller tensors stay in the graph
 _AXES = ("batch", "seq")
 
 
-def exported(module: torch.nn.Module, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], opset: int) -> ModelProto:
-    """The module under the contract, weights included, dynamic in batch and sequence; nothing in it depends on where it was made."""
+def exported(module: torch.nn.Module, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], opset: int, whole: bool = False) -> ModelProto:
+    """The module under the contract, weights included, dynamic in batch and sequence; nothing in it depends on where it was
+    made. `whole`: export every block where it stands, which gives the same and takes longer."""
     module.requires_grad_(False)
-    with tempfile.TemporaryDirectory() as folder, outlined():
+    with tempfile.TemporaryDirectory() as folder, nullcontext() if whole else outlined():
         path = Path(folder) / "model.onnx"
         export_rows(module, {name: torch.from_numpy(x) for name, x in inputs.items()}, path, opset, outputs)
         model = onnx.load(path)
