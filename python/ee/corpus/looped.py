@@ -17,39 +17,14 @@ import torch
 from torch import Tensor
 
 from .. import nn
-from ..reference.generate import Rows
 from ..reference.halting import Halting
-from ..reference.kv import run_layer
-from ..reference.looped import Loop, Looped, Slots
+from ..reference.looped import FILLS, Loop, Looped, Slots
 from ..reference.model import Config, Model
 from ..reference.trace import DepthTrace
 from .answers import answer, followed
 from .blocks import Block, SandwichBlock
 from .cases import Answer, Case, Subject
 from .decoder import BATCH, CONTEXT, PROMPT, SEQ, Decoder, Weights, after_prompt, between, config, load, texts
-
-FILLS = ("exact", "propagate", "copy", "share", "skip")
-
-
-class SharedLooped(Looped):
-    """The reference with fill share: loops after the first project no K,V and read those of loop 0, which all rows run."""
-
-    def __init__(self, *args, **more):
-        super().__init__(*args, slots=Slots(fill="copy"), **more)
-
-    def _core(self, rows: Rows, r: int, x: Tensor, running: Tensor) -> Tensor:
-        positions = [rows.positions[i] for i in running.nonzero().flatten().tolist()]
-        for j in range(self.loop.blocks):
-            x = run_layer(self.model, self.kv, rows.sequence, self._layer(r, j), x, positions, level=self._level(0, j), fill=r == 0)
-        return self.model.final_norm(x) if self.loop.norm_each_loop else x
-
-    def _copy(self, sequence: int, position: int, r: int) -> None:
-        """There is nothing to copy: no later loop has entries of its own."""
-
-
-def _method(model: Model, fill: str, *args, **more) -> Looped:
-    return SharedLooped(model, *args, **more) if fill == "share" else Looped(model, *args, slots=Slots(fill=fill), **more)
-
 
 class OuroDecoder(Decoder):
     """Two blocks, three times."""
@@ -125,7 +100,7 @@ def ouro(fill: str, sandwich: bool = False) -> Subject:
     theta = between(answer(asked, ids, PROMPT, range(1, loops), "cdf", [0.0] * (loops - 1)).scores)
 
     def method(trace: DepthTrace) -> Looped:
-        return _method(model, fill, loop, Halting("gate", theta), prompt_exits=False, trace=trace)
+        return Looped(model, loop, Halting("gate", theta), Slots(fill=fill), prompt_exits=False, trace=trace)
 
     def script(depth: np.ndarray) -> dict[str, np.ndarray]:
         return {f"script.{r}": np.where(depth <= r + 1, 30, -30).astype(np.float32) for r in range(loops - 1)}
@@ -151,7 +126,7 @@ def huginn(fill: str) -> Subject:
     epsilon = between(answer(asked, ids, 0, range(1, loops), "delta", [0.0] * (loops - 1)).scores)
 
     def method(trace: DepthTrace) -> Looped:
-        return _method(model, fill, loop, Halting("difference", epsilon), initial=initial, trace=trace)
+        return Looped(model, loop, Halting("difference", epsilon), Slots(fill=fill), initial=initial, trace=trace)
 
     def script(depth: np.ndarray) -> dict[str, np.ndarray]:
         return {f"script.{r}": np.where(depth <= r + 1, 1, -1).astype(np.float32) for r in range(loops - 1)}

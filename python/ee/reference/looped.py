@@ -22,6 +22,7 @@ a depth-indexed cache, rows that left after d loops are for loops r >= d (`fill`
   propagate   K,V of each skipped layer from the frozen loop input (s_d, or W_a [s_d; e])
   copy        the entries of loop d - 1, copied (`last_exited`)
   skip        not there: loop r sees the positions j <= i with depth_j > r
+  share       not needed: only loop 0, which all rows run, projects K,V, and every loop reads those (one slot)
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ from .model import EMBED, HEAD, Model
 from .trace import DepthTrace
 
 LAYOUTS = ("depth_indexed", "single", "first_then_shared", "modulo")
-FILLS = ("exact", "propagate", "copy", "skip")
+FILLS = ("exact", "propagate", "copy", "skip", "share")
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,14 @@ class Slots:
 
     def number(self, loops: int) -> int:
         """How many slots each core block has."""
+        if self.fill == "share":
+            return 1
         return {"depth_indexed": loops, "single": 1}.get(self.layout, min(self.count, loops))
 
     def slot(self, r: int) -> int:
-        """The slot that loop r (0-based) writes and reads."""
+        """The slot that loop r (0-based) writes, if it writes, and reads."""
         return {
-            "depth_indexed": r,
+            "depth_indexed": 0 if self.fill == "share" else r,
             "single": 0,
             "first_then_shared": min(r, self.count - 1),
             "modulo": r % self.count,
@@ -170,8 +173,9 @@ class Looped(Method):
         for j in range(self.loop.blocks):
             layer, level = self._layer(r, j), self._level(r, j)
             x = run_layer(
-                self.model, self.kv, rows.sequence, layer, x, positions, level=level, visible=visible, overwrite=self.slots.overwrites
-            )
+                self.model, self.kv, rows.sequence, layer, x, positions, level=level, visible=visible,
+                fill=r == 0 or self.slots.fill != "share", overwrite=self.slots.overwrites,
+            )  # fmt: skip
         return self.model.final_norm(x) if self.loop.norm_each_loop else x
 
     def _visible(self, rows: Rows, r: int, positions: list[int]) -> Callable[[int], list[int]] | None:

@@ -33,12 +33,15 @@ def simulate(layout, count, fill, depths, chunks, loops):
             frozen = gone if layout == "depth_indexed" and fill == "propagate" else []
             for p in frozen:
                 store[p, r] = (r, "frozen")
+            share = layout == "depth_indexed" and fill == "share"
+            at = 0 if share else slot_of(layout, count, r)
             for p in running:
-                store[p, slot_of(layout, count, r)] = (r, "ran")
+                if not share or r == 0:
+                    store[p, at] = (r, "ran")
             sees = {}
             for p in running:
                 keys = [j for j in range(p + 1) if not (layout == "depth_indexed" and fill == "skip" and depths[j] <= r)]
-                sees[p] = {j: store[j, slot_of(layout, count, r)] for j in keys}
+                sees[p] = {j: store[j, at] for j in keys}
             steps.append((r, running, frozen, sees))
             if layout == "depth_indexed" and fill == "copy":
                 for p in rows:

@@ -176,7 +176,7 @@ def test_A15_layouts_equal_the_dictionary_reference(loop, slots):
     """Scripted exits, random cuts: who reads which loop's entry, and the logits that follow."""
     rng = random.Random(name_of(slots))
     least = slots.number(LOOPS) if slots.overwrites else 1
-    m = model(loop, seed=3, lora_rank=0 if slots.overwrites or slots.fill == "copy" else 2)
+    m = model(loop, seed=3, lora_rank=0 if slots.overwrites or slots.fill in ("copy", "share") else 2)
     for chunks in ([STEPS], random_chunks(rng), [1] * STEPS):
         depths = random_depths(rng, least)
         kv = Provenance(loop)
@@ -210,7 +210,7 @@ def test_A15_last_exited_is_an_exact_copy():
 
 
 def test_A15_work_of_each_fill():
-    """Rows of queries and of K,V projections in the loop: exact pays both in full, propagate K,V, copy and skip neither."""
+    """Rows of queries and of K,V projections in the loop: exact pays both in full, propagate K,V, copy and skip neither, share K,V of one loop."""
     m = model(OURO, seed=4)
     depths = random_depths(random.Random(6), 1)
     for fill, queries, projections in (
@@ -218,6 +218,7 @@ def test_A15_work_of_each_fill():
         ("propagate", sum(depths), LOOPS * STEPS),
         ("copy", sum(depths), sum(depths)),
         ("skip", sum(depths), sum(depths)),
+        ("share", sum(depths), STEPS),
     ):
         method = method_of(m, OURO, slots=Slots(fill=fill), follow=script_of(depths))
         run(method, chunk=4)
@@ -322,6 +323,8 @@ def test_C1_the_dictionary_holds_what_the_formula_says(slots):
     stored = sum(t.numel() * t.element_size() for entry in method.kv.entries.values() for t in entry)
     count = {"single": 1, "depth_indexed": LOOPS}.get(slots.layout, slots.count)
     groups = kv_bytes.looped_slots(2, 2, count, STEPS)
+    if slots.fill == "share":
+        groups = kv_bytes.looped_slots(2, 2, 1, STEPS)
     if slots.fill == "skip":
         groups = kv_bytes.recursion_skip(2, 2, LOOPS, depths)
     assert stored == kv_bytes.total_bytes(kv_bytes.KvShape(2, 6, 8), groups)

@@ -27,7 +27,12 @@ def run(path, inputs):
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(["logits", "depth"], inputs)
 
 
-@pytest.mark.parametrize("kind, opset", [*((k, 20) for k in KINDS), ("gates", 18), ("stages", 23)])
+QUICK = ("exits, propagate", "routers")
+
+
+@pytest.mark.parametrize(
+    "kind, opset", [pytest.param(*c, marks=[] if c in [(k, 20) for k in QUICK] else pytest.mark.slow) for c in [*((k, 20) for k in KINDS), ("gates", 18), ("stages", 23)]]
+)  # fmt: skip
 def test_onnx_runtime_equals_torch(kind, opset, tmp_path):
     changes, thresholds = KINDS[kind]
     model, _ = make(**changes)
