@@ -27,9 +27,9 @@ ALPHA = 0.1
 class RecursionDecoder(Decoder):
     """Layer 0, R recursions of blocks 1..b, layer b + 1."""
 
-    def __init__(self, c: Config, recursions: int, routers: int, outputs: int, **recurse):
+    def __init__(self, c: Config, recursions: int, routers: int, outputs: int, router: type = nn.RouterLinear, **recurse):
         super().__init__(c)
-        self.routers = torch.nn.ModuleList(nn.RouterLinear(c.hidden, outputs) for _ in range(routers))
+        self.routers = torch.nn.ModuleList(router(c.hidden, outputs) for _ in range(routers))
         self.recurse = nn.Recurse(list(self.model.layers[1:-1]), recursions, routers=self.routers, **recurse)
 
     def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,11 +38,13 @@ class RecursionDecoder(Decoder):
         return self.head(self.layer(self.config.layers - 1, out.state, mask, rope)), out.depth
 
 
-def _weights(seed: int, recursions: int, blocks: int, routers: int, outputs: int) -> Weights:
+def _weights(seed: int, recursions: int, blocks: int, routers: int, outputs: int, mlp: bool = False) -> Weights:
     layout = [0, *list(range(1, blocks + 1)) * recursions, blocks + 1]
-    weights = Weights(config(layout), seed)
+    weights, d = Weights(config(layout), seed), config(layout).hidden
     for r in range(routers):
-        weights.add(f"routers.{r}.weight", (outputs, weights.config.hidden), 0.3)
+        shapes = {"up.weight": (2 * d, d), "down.weight": (outputs, 2 * d)} if mlp else {"weight": (outputs, d)}
+        for name, shape in shapes.items():
+            weights.add(f"routers.{r}.{name}", shape, 0.3)
     return weights
 
 
@@ -89,14 +91,15 @@ def top_k_margin(scores: np.ndarray, rows: list[int]) -> np.ndarray:
     return margin
 
 
-def token_choice(fill: str, bias: tuple[float, ...]) -> Subject:
+def token_choice(fill: str, bias: tuple[float, ...], mlp: bool = False) -> Subject:
     """Three recursions of one block."""
     recursions = 3
-    weights, ids = _weights(61, recursions, 1, 1, recursions), texts(62)
+    weights, ids = _weights(61, recursions, 1, 1, recursions, mlp), texts(62)
     balance = torch.tensor(bias) if any(bias) else None
     rule, update = nn.RouteTokenChoice(), nn.GateWeighted(1.0)
+    router = nn.RouterMlp if mlp else nn.RouterLinear
     module = RecursionDecoder(
-        weights.config, recursions, 1, recursions, route=rule, update=update, activation="softmax", fill=fill, choice_bias=balance
+        weights.config, recursions, 1, recursions, router, route=rule, update=update, activation="softmax", fill=fill, choice_bias=balance
     )
     load(module, weights.tensors)
     model = Model(weights.config, weights.tensors)
@@ -121,7 +124,7 @@ def token_choice(fill: str, bias: tuple[float, ...]) -> Subject:
 
 
 def cases() -> list[Case]:
-    """Expert choice with both fills, rules and gatings; token choice with both fills."""
+    """Expert choice with both fills, rules and gatings; token choice with both fills, with a bias, and with an MLP router."""
     found = []
     for fill in ("skip", "share"):
         for rule, gating in (("threshold", "weighted"), ("top_k", "weighted"), ("threshold", "additive"), ("top_k", "additive")):
@@ -131,5 +134,6 @@ def cases() -> list[Case]:
             found.append(Case("mor-expert-choice", fill, f"{rule}-{gating}", build, opsets, variant, causal))
     for fill in ("skip", "share"):
         found.append(Case("mor-token-choice", fill, "softmax", partial(token_choice, fill, (0.0, 0.0, 0.0))))
+    found.append(Case("mor-token-choice", "share", "mlp", partial(token_choice, "share", (0.0, 0.0, 0.0), True), (23,), variant=True))
     found.append(Case("mor-token-choice", "skip", "biased", partial(token_choice, "skip", (-0.2, 0.1, 0.15)), (20,), variant=True))
     return found

@@ -74,7 +74,7 @@ class Routing:
 
 
 class MoR(Method):
-    """One model under one routing. Weights: `routers.{r}.weight` [1, d] per recursion; token choice `routers.0.weight` [R, d].
+    """One model under one routing. Weights: a linear or an MLP router per recursion, one alone for token choice (`routing`).
 
     `ends` is the number of unique layers at each end. The trace's score `z` (token choice: `p0`, `p1`, ...) is recorded at
     each decision; a followed trace replaces the decisions, never the gates.
@@ -88,12 +88,14 @@ class MoR(Method):
         loop = layout[ends : ends + self.blocks]
         if not loop or layout != (*layout[:ends], *loop * r, *layout[len(layout) - ends :]):
             raise UserError(f"layout: must be {ends} + {r} x blocks + {ends} layers, but got {layout}")
-        outputs = r if rule.rule == "token_choice" else 1
+        outputs, d = r if rule.rule == "token_choice" else 1, model.config.hidden
         for i in range(1 if rule.rule == "token_choice" else r):
-            name, want = f"routers.{i}.weight", [outputs, model.config.hidden]
-            if name not in model.weights or list(model.weights[name].shape) != want:
-                got = list(model.weights[name].shape) if name in model.weights else "no such tensor"
-                raise UserError(f"weights: {name} must be {want}, but got {got}")
+            mlp = f"routers.{i}.up.weight" in model.weights
+            shapes = {"up.weight": [2 * d, d], "down.weight": [outputs, 2 * d]} if mlp else {"weight": [outputs, d]}
+            for name, want in ((f"routers.{i}.{n}", shape) for n, shape in shapes.items()):
+                if name not in model.weights or list(model.weights[name].shape) != want:
+                    got = list(model.weights[name].shape) if name in model.weights else "no such tensor"
+                    raise UserError(f"weights: {name} must be {want}, but got {got}")
 
     def run(self, batch: Sequence[Rows]) -> list[torch.Tensor]:
         return [self.model.head(self.states(rows)) for rows in batch]
@@ -115,7 +117,10 @@ class MoR(Method):
 
     def router(self, r: int, h: torch.Tensor) -> torch.Tensor:
         """z [rows, outputs]."""
-        return routing.router_logits(h, self.model.weights[f"routers.{r}.weight"], self.rule.temperature)
+        w, name = self.model.weights, f"routers.{r}."
+        if name + "up.weight" in w:
+            return routing.mlp_router_logits(h, w[name + "up.weight"], w[name + "down.weight"], self.rule.temperature)
+        return routing.router_logits(h, w[name + "weight"], self.rule.temperature)
 
     def _expert_choice(self, rows: Rows, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         active = torch.ones(len(h), dtype=torch.bool)

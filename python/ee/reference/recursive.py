@@ -14,7 +14,8 @@ When L (or L-2) is no multiple of R, layers of the source are dropped first: bR 
 even grid over 0..L-1 (middle: over 1..L-2, plus both ends), halves to even. All formulas below count KEPT layers.
 
 Initialisation of shared block i: `stepwise` takes source layer round(i (L-1) / (b-1)) (middle: 1 + round(i (L-3) / (b-1))),
-`lower` the first b layers, `upper` the last b, `average` the mean over the layers that share the block.
+`lower` the first b layers, `upper` the last b, `random` b different ones in ascending order, `average` the mean over the
+layers that share the block.
 
 Relaxation. Unrolled layer l computes y = W' x + s B_l A_l x. With W_l - W' = U S V^T and rank r:
 B_l = U_r S_r / s [out, r], A_l = V_r^T [r, in]; the remaining error has Frobenius norm sqrt(sum_{i >= r} S_i^2), and r = min(out, in)
@@ -26,12 +27,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
 import torch
 
 from ..errors import UserError
 
 PATTERNS = ("cycle", "sequence", "middle_cycle", "middle_sequence")
-INITS = ("stepwise", "average", "lower", "upper")
+INITS = ("stepwise", "average", "lower", "upper", "random")
 # Which norm feeds a linear map; the two that read no norm are o_proj and down_proj.
 NORM_OF = {
     "q_proj": "input_layernorm",
@@ -97,16 +99,18 @@ def sharing(pattern: str, layers: int, recursions: int) -> Sharing:
     return Sharing(pattern, recursions, (0, *interior, layers - 1), (0, *(1 + i for i in owner), base + 1))
 
 
-def sources(maps: Sharing, init: str) -> tuple[tuple[int, ...], ...]:
-    """For each physical block the SOURCE layers it is the mean of (one, except for `average`)."""
+def sources(maps: Sharing, init: str, seed: int = 0) -> tuple[tuple[int, ...], ...]:
+    """For each physical block the SOURCE layers it is the mean of (one, except for `average`); `seed` is that of `random`."""
     if init not in INITS:
         raise UserError(f"initialisation is '{init}', it must be one of {', '.join(INITS)}")
     layers, ends, base = len(maps.kept), maps.ends, maps.shared
     first, last = ends, layers - 1 - ends
+    drawn = sorted(np.random.default_rng(seed).choice(np.arange(first, last + 1), base, replace=False).tolist())
     chosen = {
         "stepwise": lambda i: (grid(first, last, base)[i],),
         "lower": lambda i: (first + i,),
         "upper": lambda i: (last - base + 1 + i,),
+        "random": lambda i: (drawn[i],),
         "average": lambda i: maps.tied(ends + i),
     }[init]
     unrolled = [(0,)] * ends + [chosen(i) for i in range(base)] + [(layers - 1,)] * ends
@@ -137,16 +141,16 @@ def _work(tensor: torch.Tensor) -> torch.dtype:
     return torch.promote_types(tensor.dtype, torch.float32)
 
 
-def recursive_weights(weights: Mapping, maps: Sharing, init: str, fold: bool = False) -> dict[str, torch.Tensor]:
+def recursive_weights(weights: Mapping, maps: Sharing, init: str, fold: bool = False, seed: int = 0) -> dict[str, torch.Tensor]:
     """The recursive model's weights: blocks 0..b-1 (+ ends), embedding, final norm and head as they are.
 
     `weights` maps Hugging Face names to torch or numpy arrays and may read lazily. Blocks with one source alias its
-    tensors, so nothing is copied for stepwise, lower and upper (unless `fold`).
+    tensors, so only `average` copies (and `fold`).
     """
     prefix = "model.layers.0."
     names = sorted(n.removeprefix(prefix) for n in weights if n.startswith(prefix))
     out = {n: torch.as_tensor(weights[n]) for n in weights if not n.startswith("model.layers.")}
-    for block, group in enumerate(sources(maps, init)):
+    for block, group in enumerate(sources(maps, init, seed)):
         for name in names:
             total = layer_tensor(weights, group[0], name, fold)
             if len(group) > 1:

@@ -3,7 +3,10 @@
 
 Source: "Mixture-of-Recursions: Learning Dynamic Recursive Depths for Adaptive Token-Level Computation" and its released code.
 n rows, T positions of the whole sequence, R recursions, d hidden. z are router logits on the un-normalised residual stream:
-z_r = h W_r^T / temperature, W_r = routers.{r}.weight [1, d] (expert choice), routers.0.weight [R, d] (token choice).
+x = h / temperature, o outputs: 1 per recursion (expert choice), R of the one router 0 (token choice); no bias:
+
+    linear          z = x W^T, W = routers.{r}.weight [o, d]
+    MLP             z = gelu(x U^T) V^T, U = routers.{r}.up.weight [2d, d], V = routers.{r}.down.weight [o, 2d]; exact gelu
 
     gate            w = alpha sigma(z)  |  alpha tanh(z)  |  z
     expert choice   the k rows of largest w among those active at r-1, k = max(1, int(capacity_r T)) with the FULL T; sequence-wide,
@@ -30,6 +33,11 @@ GATINGS = ("weighted", "additive")
 def router_logits(h: torch.Tensor, weight: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
     """z [n, o] of rows h [n, d] for a linear router [o, d] without bias."""
     return (h / temperature) @ weight.T
+
+
+def mlp_router_logits(h: torch.Tensor, up: torch.Tensor, down: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    """z [n, o] of rows h [n, d] for an MLP router, up [2d, d] and down [o, 2d]."""
+    return F.gelu((h / temperature) @ up.T) @ down.T
 
 
 def gate(z: torch.Tensor, function: str = "sigmoid", alpha: float = 0.1) -> torch.Tensor:

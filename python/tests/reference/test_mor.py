@@ -23,15 +23,28 @@ ENDS = {"cycle": 0, "middle_cycle": 1}
 TOKENS = np.random.default_rng(7).integers(0, 43, STEPS).tolist()
 
 
-def model(pattern, seed=0, lora_rank=0, token_choice=False):
+def model(pattern, seed=0, lora_rank=0, token_choice=False, mlp=False):
     loop = (0, 1) if pattern == "cycle" else (1, 2)
     layout = loop * R if pattern == "cycle" else (0, *loop * R, 3)
     config = Config(vocab=43, hidden=32, heads=4, kv_heads=2, head_dim=8, ffn=48, layout=layout, lora_scale=0.7)
     weights = random_weights(config, seed, lora_rank=lora_rank)
     rng = np.random.default_rng(seed + 100)
     for r in range(1 if token_choice else R):
-        weights[f"routers.{r}.weight"] = torch.from_numpy(rng.standard_normal((R if token_choice else 1, 32)))
+        outputs = R if token_choice else 1
+        if mlp:
+            weights[f"routers.{r}.up.weight"] = torch.from_numpy(rng.standard_normal((64, 32)))
+            weights[f"routers.{r}.down.weight"] = torch.from_numpy(rng.standard_normal((outputs, 64)) * 0.3)
+        else:
+            weights[f"routers.{r}.weight"] = torch.from_numpy(rng.standard_normal((outputs, 32)))
     return Model(config, weights)
+
+
+def dense_router(w, r, h):
+    """z [T, outputs] in numpy; an MLP router by the error function."""
+    if f"routers.{r}.weight" in w:
+        return h @ w[f"routers.{r}.weight"].T
+    inner = h @ w[f"routers.{r}.up.weight"].T
+    return (inner * 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))) @ w[f"routers.{r}.down.weight"].T
 
 
 def squash(z, rule):
@@ -47,7 +60,7 @@ def dense_expert(m, tokens, rule, ends, select):
         h = dense.block(layout[layer], h, full, layer)
     before, chosen, first = np.ones(steps, bool), [], []
     for r in range(R):
-        z = h @ dense.w[f"routers.{r}.weight"][0] / rule.temperature
+        z = dense_router(dense.w, r, h / rule.temperature)[:, 0]
         w = squash(z, rule)
         now = select(r, z, w, before)
         x = h
@@ -101,6 +114,23 @@ def test_A10_expert_choice_training_parity(pattern, gate, alpha, gating):
         np.testing.assert_allclose(got, wanted, atol=1e-10)
         assert chosen.sum(1).tolist() == [17, 10, 5]  # int(0.6 * 17), int(0.3 * 17) of the FULL length
         assert method.trace.depths(0) == chosen.sum(0).tolist()
+
+
+def test_A10_mlp_routers():
+    """d -> 2d -> gelu -> o, for expert choice and for token choice."""
+    m, rule = model("middle_cycle", mlp=True), Routing(R, "top_k", capacities=(1.0, 0.6, 0.3), temperature=1.3)
+    got, method = run(m, rule, 1)
+    wanted, chosen = dense_expert(m, TOKENS, rule, 1, by_top_k(rule.capacities))
+    np.testing.assert_allclose(got, wanted, atol=1e-10)
+    assert method.trace.depths(0) == chosen.sum(0).tolist()
+    m, rule = model("cycle", token_choice=True, mlp=True), Routing(R, "token_choice", gate="softmax", alpha=1.0)
+    got, method = run(m, rule, 0, chunk=4)
+    wanted, depth = dense_token_choice(m, TOKENS, rule, 0)
+    np.testing.assert_allclose(got, wanted, atol=1e-10)
+    assert method.trace.depths(0) == depth.tolist() and len(set(depth.tolist())) > 1
+    del m.weights["routers.0.down.weight"]
+    with pytest.raises(UserError, match=r"routers.0.down.weight must be \[3, 64\], but got no such tensor"):
+        MoR(m, rule)
 
 
 def test_A10_rows_run_are_hierarchical_and_ascending():
@@ -201,7 +231,7 @@ def dense_token_choice(m, tokens, rule, ends, depth=None):
     h = dense.embed(tokens)
     for layer in range(ends):
         h = dense.block(layout[layer], h, full, layer)
-    z = h @ dense.w["routers.0.weight"].T / rule.temperature
+    z = dense_router(dense.w, 0, h / rule.temperature)
     p = rule.alpha * (np.exp(z) / np.exp(z).sum(1, keepdims=True) if rule.gate == "softmax" else 1 / (1 + np.exp(-z)))
     e = (p + np.array(rule.bias)).argmax(1) if depth is None else np.array(depth) - 1
     x, out, first = h, h.copy(), []

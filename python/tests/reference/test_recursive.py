@@ -104,6 +104,17 @@ def test_A9_initialisation_sources(pattern, layers, recursions, init, expected):
     assert list(rrt.sources(rrt.sharing(pattern, layers, recursions), init)) == expected
 
 
+def test_A9_random_sources_are_different_interior_layers_in_order():
+    maps, seen = rrt.sharing("middle_cycle", 8, 2), set()
+    for seed in range(200):
+        (first,), *interior, (last,) = rrt.sources(maps, "random", seed)
+        drawn = [layer for (layer,) in interior]
+        assert (first, last) == (0, 7) and len(drawn) == 3 and drawn == sorted(set(drawn)) and set(drawn) <= set(range(1, 7))
+        seen.add(tuple(drawn))
+    assert len(seen) == 20  # every choice of 3 out of 6 comes up
+    assert rrt.sources(maps, "random", 5) == rrt.sources(maps, "random", 5)
+
+
 @pytest.mark.parametrize("fold", [False, True])
 def test_A9_average_is_the_mean_and_single_sources_are_not_copied(source, fold):
     maps = rrt.sharing("middle_cycle", 8, 3)
@@ -198,7 +209,7 @@ def test_A9_numpy_and_bfloat16_sources():
         (lambda: rrt.sharing("ring", 8, 2), "sharing pattern is 'ring'"),
         (lambda: rrt.sharing("cycle", 8, 9), "recursions is 9"),
         (lambda: rrt.sharing("middle_cycle", 8, 7), r"it must lie in \[1, 6\]"),
-        (lambda: rrt.sources(rrt.sharing("cycle", 8, 2), "random"), "initialisation is 'random'"),
+        (lambda: rrt.sources(rrt.sharing("cycle", 8, 2), "first"), "initialisation is 'first'"),
         (lambda: rrt.svd_lora(torch.ones(2, 2), 0), "LoRA rank is 0"),
     ],
 )

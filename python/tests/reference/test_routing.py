@@ -68,6 +68,15 @@ def test_A10_router_is_linear_with_a_temperature():
     assert routing.router_logits(h, weight, 2.0).tolist() == [[-1.25, 3.0], [-0.75, 0.0]]
 
 
+def test_A10_mlp_router_by_hand():
+    h, up = f64([1, 2], [-1, 0]), f64([1, 0], [0, 1], [1, 1], [-2, 0])
+    down = f64([1, 0, 0, 2], [0, 1, -1, 0])
+    gelu = lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2)))  # noqa: E731
+    for (a, b), got in zip(h.tolist(), routing.mlp_router_logits(h, up, down, 2.0).tolist(), strict=True):
+        inner = [gelu(x / 2) for x in (a, b, a + b, -2 * a)]
+        assert got == pytest.approx([inner[0] + 2 * inner[3], inner[1] - inner[2]], abs=1e-12)
+
+
 def test_A12_choice_uses_the_bias_and_the_weight_does_not():
     z = f64([0.0, math.log(2.0), 0.0], [0.0, 0.0, math.log(3.0)])  # softmax: 1/4 1/2 1/4 and 1/5 1/5 3/5
     e, weight, p = routing.token_choice(z)
