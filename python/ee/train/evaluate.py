@@ -24,7 +24,7 @@ from .policies import Outcome
 PRICES = (0.003, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
 K_ROWS = 8
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-SLACK = 1.005  # costs count as equal: a router's own multiply-adds are a tenth of a percent
+EQUAL = 0.005  # costs that differ by less are the same: a router's own multiply-adds are a tenth of a percent
 POWERS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)  # a router's target rates are its training capacities to these powers
 
 
@@ -57,8 +57,8 @@ class Point:
 class Beside:
     """This model at the cost of one of fixed depth, `units` of multiply-adds or of weights read.
 
-    `mixture` names one or two of the points and the share of text each gets, so that the cost is at most the other's (and half
-    a percent) and the loss is the least. `difference` is this model's mean loss minus the other's, paired per token; intervals are over documents."""
+    `mixture` names one or two of the points and the share of text each gets, so that the cost is at most the other's and
+    the loss is the least. `difference` is this model's mean loss minus the other's, paired per token; intervals are over documents."""
 
     model: str
     units: str
@@ -122,7 +122,9 @@ class Evaluation:
         price = cost(other.config, np.array([depth]))
         for units in ("macs", "weights"):
             budget = getattr(price, units) * other.config.layer_macs() / self.model.config.layer_macs()
-            shares = mixture(np.array([getattr(p, units) for p in self.points]), np.array([p.loss for p in self.points]), SLACK * budget)
+            costs = np.array([getattr(p, units) for p in self.points])
+            costs[np.abs(costs - budget) <= EQUAL * budget] = budget
+            shares = mixture(costs, np.array([p.loss for p in self.points]), budget)
             if shares is None:
                 continue
             used = np.flatnonzero(shares)

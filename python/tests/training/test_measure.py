@@ -188,17 +188,19 @@ def test_beside_a_model_of_fixed_depth():
     other = make(seed=1, block=3, exits=())
     macs, weights = evaluation.beside("other", other)
     assert macs.units == "macs" and weights.units == "weights" and macs.cost == pytest.approx(3.25)
-    # By the definition: cost 3.25 lies half way between depths 2 and 4 (2.25 and 4.25), or a quarter of the way to 6; half a
-    # percent of it is shared out, too.
+    # By the definition: cost 3.25 lies half way between depths 2 and 4 (2.25 and 4.25), or a quarter of the way to 6.
     losses = {p.setting["depth"]: p.loss for p in evaluation.points}
-    up = 1.0 + 0.005 * 3.25
-    assert macs.ours == pytest.approx(min(losses[2], losses[2] + up / 2 * (losses[4] - losses[2]), losses[2] + up / 4 * (losses[6] - losses[2])))
+    assert macs.ours == pytest.approx(min(losses[2], (losses[2] + losses[4]) / 2, (3 * losses[2] + losses[6]) / 4))
     with torch.no_grad():
         logits = other(torch.from_numpy(sample.inputs)).double().log_softmax(-1).numpy()[sample.mask]
     loss = -logits[np.arange(len(logits)), sample.targets[sample.mask]].mean()
     assert macs.loss == pytest.approx(loss, abs=1e-5) and macs.difference == pytest.approx(macs.ours - macs.loss, abs=1e-6)
     assert macs.interval[0] < macs.difference < macs.interval[1]
     assert evaluation.beside("cheaper", make(block=1, exits=())) == []
+    # A tenth of a percent dearer is not dearer.
+    evaluation.points[0] = dataclasses.replace(evaluation.points[0], macs=evaluation.points[0].macs * 1.001)
+    (macs, _) = evaluation.beside("equal", make(seed=1, block=2, exits=()))
+    assert macs.mixture == [("fixed", {"depth": 2}, 1.0)] and macs.ours == losses[2]
 
 
 @pytest.mark.parametrize("capacities", [(1.0, 0.5), (1.0, 0.8, 0.6, 0.4)])
