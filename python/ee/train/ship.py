@@ -25,6 +25,10 @@ def _best(points: list[dict], ratio: float) -> dict | None:
     return min(cheap, key=lambda p: p["loss"], default=None)
 
 
+def _parameters(recipe: str) -> int:
+    return sum(p.numel() for p in RECIPES[recipe].build().parameters())
+
+
 def card(name: str, record: dict, manifest: dict, sizes: dict[str, int]) -> str:
     """The README of a model."""
     result, recipe = record["result"], RECIPES[record["result"]["recipe"]]
@@ -60,8 +64,8 @@ def card(name: str, record: dict, manifest: dict, sizes: dict[str, int]) -> str:
         lines += [
             "## Beside models of fixed depth", "",
             "Trained on as many tokens of the same text. This model runs at their cost: the best one or two of its policies, mixed; the difference is paired, its interval over documents.", "",
-            "| model | cost counted in | cost | its loss | this model's | difference |", "|---|---|--:|--:|--:|--:|",
-            *(f"| {b['model']} | {b['units']} | {b['cost']:.2f} | {b['loss']:.4f} | {b['ours']:.4f} | {b['difference']:+.4f} [{b['interval'][0]:+.4f}, {b['interval'][1]:+.4f}] |" for b in result["beside"]), "",
+            "| model | its parameters | cost counted in | cost | its loss | this model's | difference |", "|---|--:|---|--:|--:|--:|--:|",
+            *(f"| {b['model']} | {_parameters(b['model']):,} | {b['units']} | {b['cost']:.2f} | {b['loss']:.4f} | {b['ours']:.4f} | {b['difference']:+.4f} [{b['interval'][0]:+.4f}, {b['interval'][1]:+.4f}] |" for b in result["beside"]), "",
         ]  # fmt: skip
     lines += ["![Loss and agreement against cost](cost.png)", "", "![Training](curve.png)", ""]
     return "\n".join(lines)
