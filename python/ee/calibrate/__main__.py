@@ -2,7 +2,8 @@
 """python -m ee.calibrate TRACE.npz [--agreement 0.95 | --excess 0.01] [--epsilon 0.05] [--method ltt] [-o policy.toml]
 
 Documents are split in three: candidates are made on the first part, tested on the second, and the table printed is of
-the third, which nothing was chosen on.
+the third, which nothing was chosen on. A file of executed policies (`python -m ee.train.execute`) has its candidates;
+its documents are split in two, to test and to report.
 """
 
 import argparse
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError, run_main
-from .ltt import P_VALUES, UNITS, Target, learn_then_test, policies, resplits
+from .executed import Executed, is_executed
+from .ltt import P_VALUES, UNITS, Resplits, Target, learn_then_test, policies, resplits
 from .outcome import NEVER, Outcome, bootstrap, forced, leaving, outcome, random_exits, token_values
 from .policy import point_thresholds, write_policy
 from .search import capacity_thresholds, free_threshold, risk_by_point
@@ -19,6 +21,7 @@ from .trace_file import TraceFile
 
 METHODS = ("ltt", "sweep", "free", "capacity")
 SHARES = (0.3, 0.5, 0.2)  # of the documents: candidates, test, report
+READ_OFF = "read off a trace: run, tokens that see earlier ones leave may do otherwise (python -m ee.train.execute)"
 
 
 def sweep(trace: TraceFile, target: Target) -> np.ndarray | None:
@@ -49,6 +52,38 @@ def table(trace: TraceFile, thresholds: np.ndarray, rounds: int, seed: int) -> l
     lines += [row("policy", chosen, interval), row("random, same histogram", random_exits(trace, chosen.histogram))]
     shares = " ".join(f"{d}:{share:.3f}" for d, share in zip(trace.depths, chosen.histogram))
     return [*lines, f"depths of the policy: {shares}"]
+
+
+def promise(target: Target, documents: int, wish: str) -> str:
+    return f"Learn-then-Test ({target.p_value}, {documents} documents): {wish} with probability {1 - target.epsilon:g}, by {target.unit}"
+
+
+def print_resplits(r: Resplits) -> None:
+    print(f"{r.n} resplits: {r.violations} broke the promise on all documents ({r.violations / r.n:.3f}, allowed {r.epsilon:g}),")
+    print(f"{r.held_out} on the documents left out, {r.full_depth} kept full depth; mean cost {r.cost:.3f}")
+
+
+def _executed(run: Executed, target: Target, wish: str, args) -> int:
+    """The same for policies that were run: test on most documents, report on the others."""
+    documents = np.random.default_rng(args.seed).permutation(np.unique(run.document))
+    if len(documents) < 2:
+        raise UserError(f"{args.trace}: {len(documents)} document cannot be split to test and to report; run the policies on more")
+    tested = np.isin(run.document, documents[: min(len(documents) - 1, max(1, round(sum(SHARES[:2]) * len(documents))))])
+    passed = run.passed(target, tested, args.seed)
+    thresholds = run.thresholds[passed - 1] if passed else None
+    what = promise(target, len(np.unique(run.document[tested])), wish)
+    print(what + ("" if passed else ": only full depth keeps it"))
+    for name, value in zip(run.names, point_thresholds(run, thresholds)):
+        print(f"{name}: {'nobody leaves' if value is None else f'threshold {value:.6g}'}")
+    print(f"run on {len(np.unique(run.document[~tested]))} other documents, {int((~tested).sum())} tokens (cost and layers of all):")
+    if passed:
+        agrees, excess = run.agrees[passed - 1, ~tested], run.excess[passed - 1, ~tested]
+        print(f"layers {run.layers[passed - 1]:.3f}, cost {run.cost[passed - 1]:.3f} of {run.full_cost:.3f}, agreement {agrees.mean():.4f}, excess {excess.mean():+.4f}")
+    if args.resplits:
+        print_resplits(run.resplits(target, args.resplits, seed=args.seed))
+    if args.output:
+        write_policy(Path(args.output), run, thresholds, what)
+    return 0
 
 
 def main(argv) -> int:
@@ -83,14 +118,17 @@ def main(argv) -> int:
     p_value = args.p_value or ("betting" if loss else "hb")
     delta, risk = (args.excess, "loss") if loss else (1 - agreement, "agreement")
     target = Target(delta, args.epsilon, risk, args.bound, p_value, args.unit, args.shared)
+    wish = f"excess <= {args.excess:g} nats" if loss else f"agreement >= {agreement:g}"
+    if is_executed(args.trace):
+        if args.method != "ltt" or args.shared:
+            raise UserError("--method ltt without --shared is what executed policies are for; others choose thresholds from a trace")
+        return _executed(Executed.load(args.trace), target, wish, args)
     trace = TraceFile.load(args.trace)
     fit, test, report = trace.split(SHARES, args.seed)
     both = trace.select(~np.isin(trace.document, np.unique(report.document)))
-    wish = f"excess <= {args.excess:g} nats" if loss else f"agreement >= {agreement:g}"
     if args.method == "ltt":
         thresholds = learn_then_test(fit, test, target, args.seed)
-        chance = f"with probability {1 - args.epsilon:g}, by {args.unit}"
-        what = f"Learn-then-Test ({p_value}, {len(np.unique(test.document))} documents): {wish} {chance}"
+        what = promise(target, len(np.unique(test.document)), wish) + ("" if trace.exact else f"\n{READ_OFF}")
     elif args.method == "sweep":
         thresholds, what = sweep(both, target), f"Sweep: {wish} on the calibration text, no promise beyond"
     elif args.method == "free":
@@ -108,9 +146,7 @@ def main(argv) -> int:
     print(f"on {len(np.unique(report.document))} other documents, {len(report.document)} tokens:")
     print("\n".join(table(report, used, 1000, args.seed)))
     if args.resplits:
-        r = resplits(trace, target, args.resplits, seed=args.seed)
-        print(f"{r.n} resplits: {r.violations} broke the promise on all documents ({r.violations / r.n:.3f}, allowed {r.epsilon:g}),")
-        print(f"{r.held_out} on the documents left out, {r.full_depth} kept full depth; mean cost {r.cost:.3f}")
+        print_resplits(resplits(trace, target, args.resplits, seed=args.seed))
     if args.output:
         write_policy(Path(args.output), trace, thresholds, what)
     return 0

@@ -92,10 +92,13 @@ def unit_risks(trace: TraceFile, path: np.ndarray, risk: str, bound: float, unit
         raise UserError(f"unit {unit!r} is not one of {', '.join(UNITS)}")
     by_point, rows = risk_by_point(trace, risk, bound), np.arange(len(trace.document))
     token = np.array([by_point[rows, leaving(trace, t)] for t in path]).reshape(len(path), len(rows))
-    if unit == "token":
-        return token, trace.document
-    ids, inverse, sizes = np.unique(trace.document, return_inverse=True, return_counts=True)
-    return np.array([np.bincount(inverse, row, len(ids)) / sizes for row in token]).reshape(len(path), len(ids)), ids
+    return (token, trace.document) if unit == "token" else by_document(token, trace.document)
+
+
+def by_document(token: np.ndarray, document: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[policies, tokens] risks -> ([policies, documents] means over each one's tokens, [documents] ids)."""
+    ids, inverse, sizes = np.unique(document, return_inverse=True, return_counts=True)
+    return np.array([np.bincount(inverse, row, len(ids)) / sizes for row in token]).reshape(len(token), len(ids)), ids
 
 
 @dataclass(frozen=True)
@@ -158,21 +161,18 @@ class Resplits:
         return next(k for k in range(self.n + 1) if binomial_cdf(k, self.n, self.epsilon) >= 0.999)
 
 
-def resplits(trace: TraceFile, target: Target, n=200, fit_share=0.3, calibrate_share=0.5, seed=0) -> Resplits:
-    """Calibrate `n` times and count how often the promise fails.
+def repeated(
+    risks: np.ndarray, owner: np.ndarray, costs: np.ndarray, full_cost: float, target: Target, n: int = 200, share: float = 0.5, seed: int = 0
+) -> Resplits:  # fmt: skip
+    """Test `n` times on a random `share` of the documents and count how often the promise fails.
 
-    A fit part is set aside once and makes the candidates. All other documents are the population: each resplit draws
-    `calibrate_share` of them without replacement (for which the p-values hold as well), tests, and compares the result's
-    risk with the target on the whole population and on the documents not drawn.
+    risks [policies, units] in testing order, owner [units] documents, costs [policies]. Documents are drawn without
+    replacement, for which the p-values hold as well; the promise is compared with all of them and with those not drawn.
     """
-    fit, rest = trace.split((fit_share, 1 - fit_share), seed)
-    path = policies(fit, target)
-    risks, owner = unit_risks(rest, path, target.risk, target.bound, target.unit)
-    costs, full_cost = [outcome(rest, t).cost for t in path], float(rest.cost[-1])
     full_risk = 0.0 if target.risk == "agreement" else 0.5
     rng = np.random.default_rng([seed, 1])
     documents = np.unique(owner)
-    take = max(1, min(len(documents) - 1, round(calibrate_share * len(documents))))
+    take = max(1, min(len(documents) - 1, round(share * len(documents))))
     counts, total_risk, total_cost = [0, 0, 0], 0.0, 0.0
     for _ in range(n):
         chosen = np.isin(owner, rng.permutation(documents)[:take])
@@ -187,4 +187,12 @@ def resplits(trace: TraceFile, target: Target, n=200, fit_share=0.3, calibrate_s
         counts[1] += row[~chosen].mean() > target.level
         total_risk, total_cost = total_risk + row.mean(), total_cost + costs[passed - 1]
     scale = (lambda r: r) if target.risk == "agreement" else (lambda r: (2 * r - 1) * target.bound)
-    return Resplits(n, int(counts[0]), int(counts[1]), counts[2], float(scale(total_risk / n)), total_cost / n, target.epsilon)
+    return Resplits(n, int(counts[0]), int(counts[1]), counts[2], float(scale(total_risk / n)), float(total_cost / n), target.epsilon)
+
+
+def resplits(trace: TraceFile, target: Target, n=200, fit_share=0.3, calibrate_share=0.5, seed=0) -> Resplits:
+    """`repeated` on a trace: a fit part is set aside once and makes the candidates, all other documents are the population."""
+    fit, rest = trace.split((fit_share, 1 - fit_share), seed)
+    path = policies(fit, target)
+    risks, owner = unit_risks(rest, path, target.risk, target.bound, target.unit)
+    return repeated(risks, owner, np.array([outcome(rest, t).cost for t in path]), float(rest.cost[-1]), target, n, calibrate_share, seed)

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from ..folders import whole_file
+from .executed import Executed
 from .trace_file import TraceFile
 
 
-def point_thresholds(trace: TraceFile, thresholds: np.ndarray | None) -> list[float | None]:
+def point_thresholds(trace: TraceFile | Executed, thresholds: np.ndarray | None) -> list[float | None]:
     """The constants of the points' own comparisons: a threshold for score >= threshold under rule "exit", a theta for
     score > theta under "route"; None where no row may leave. `thresholds`: leave thresholds, None for full depth."""
     if thresholds is None:
@@ -26,7 +27,7 @@ def _number(value: float) -> str:
     return np.format_float_positional(np.float32(value), trim="0") if plain else np.format_float_scientific(np.float32(value), trim="0")
 
 
-def policy_text(trace: TraceFile, thresholds: np.ndarray | None, comment: str = "") -> str:
+def policy_text(trace: TraceFile | Executed, thresholds: np.ndarray | None, comment: str = "") -> str:
     """The file's text; `comment` lines go on top."""
     rule = "leaves when score >= threshold" if trace.rule == "exit" else "goes on when score > threshold"
     lines = [f"# {line}" for line in [*comment.splitlines(), f"Logit space. A row {rule}."]]
@@ -37,7 +38,7 @@ def policy_text(trace: TraceFile, thresholds: np.ndarray | None, comment: str = 
     return "\n".join(lines) + "\n"
 
 
-def write_policy(path: str | Path, trace: TraceFile, thresholds: np.ndarray | None, comment: str = "") -> None:
+def write_policy(path: str | Path, trace: TraceFile | Executed, thresholds: np.ndarray | None, comment: str = "") -> None:
     """Write policy.toml, whole or not at all."""
     with whole_file(path) as partial:
         partial.write_text(policy_text(trace, thresholds, comment), encoding="utf-8")

@@ -23,12 +23,16 @@ def risk_by_point(trace: TraceFile, risk: str, bound: float = 1.0) -> np.ndarray
     "loss": the loss above full depth, cut to [-bound, bound] nats and mapped to [0, 1]: (excess + bound) / (2 bound).
     """
     columns = np.append(trace.point_depth, len(trace.depths) - 1)
+    return token_risk(trace.agrees[:, columns], trace.loss[:, columns].astype(np.float64) - trace.loss[:, -1:], risk, bound)
+
+
+def token_risk(agrees: np.ndarray, excess: np.ndarray, risk: str, bound: float = 1.0) -> np.ndarray:
+    """float64 in [0, 1], the shape of the arguments: agrees bool, excess nats above full depth."""
     if risk == "agreement":
-        return 1.0 - trace.agrees[:, columns]
+        return 1.0 - agrees
     if risk != "loss":
         raise UserError(f"risk {risk!r} is not one of {', '.join(RISKS)}")
-    excess = trace.loss[:, columns].astype(np.float64) - trace.loss[:, -1:]
-    return (np.clip(excess, -bound, bound) + bound) / (2 * bound)
+    return (np.clip(excess.astype(np.float64), -bound, bound) + bound) / (2 * bound)
 
 
 def between(below: float, above: float) -> float:

@@ -15,14 +15,16 @@ A trace is one .npz file:
     loss         [tokens, depths] float32 next-token loss in nats at each depth
     argmax       [tokens, depths] int32   the token each depth would emit
     document     [tokens] int             which document a token is of
+    exact        bool                     K,V of rows that left are exact (default: no)
 
 Rule "exit": a row leaves at the first point with score >= threshold (an `Exit` op). Rule "route": it goes on past a
 point iff score > theta (a router, causal), so it leaves when score <= theta. Each column of loss and argmax is
-measured with the KV that the deployed fill would give (exact: full depth), so how a token does at one depth is taken
-not to depend on where earlier tokens left; promises made from a trace hold for such traces.
+measured with all rows at one depth. With exact K,V a token does at a depth what it does there whatever earlier tokens did, and
+a policy read off the trace is the policy run. With any other fill it is not: see `executed`.
 """
 
 import zipfile
+import zlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -34,6 +36,24 @@ from ..folders import whole_file
 RULES = ("exit", "route")
 _NUMBERS = {"point_depth": (np.int64, 1), "depths": (np.int64, 1), "cost": (np.float64, 1), "check_cost": (np.float64, 1)}
 _NUMBERS |= {"scores": (np.float32, 2), "loss": (np.float32, 2), "argmax": (np.int32, 2), "document": (np.int64, 1)}
+
+
+def read_arrays(path: str | Path, wanted: list[str], optional: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name: all of `wanted`, of which the `optional` ones may be missing, and no others."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise UserError(f"{path}: not a .npz file")
+        with loaded as file:
+            if missing := [n for n in wanted if n not in file.files and n not in optional]:
+                raise UserError(f"{path}: has no array {missing[0]}; a trace has {', '.join(wanted)}")
+            if unknown := [n for n in file.files if n not in wanted]:
+                raise UserError(f"{path}: unknown array {unknown[0]}; a trace has {', '.join(wanted)}")
+            return {n: file[n] for n in file.files}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: not a .npz file of plain arrays") from None
 
 
 @dataclass(frozen=True)
@@ -50,11 +70,13 @@ class TraceFile:
     loss: np.ndarray
     argmax: np.ndarray
     document: np.ndarray
+    exact: bool = False
 
     def __post_init__(self):
         set_field = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the class is frozen
         set_field("names", tuple(str(n) for n in np.atleast_1d(self.names)))
         set_field("rule", str(self.rule))
+        set_field("exact", bool(self.exact))
         for name, (dtype, rank) in _NUMBERS.items():
             array = np.asarray(getattr(self, name))
             if array.ndim != rank:
@@ -121,20 +143,7 @@ class TraceFile:
     def load(path: str | Path) -> "TraceFile":
         """Read and check a file that `save`, or numpy.savez with the same names, wrote."""
         wanted = [f.name for f in fields(TraceFile)]
-        try:
-            loaded = np.load(path, allow_pickle=False)
-            if not isinstance(loaded, np.lib.npyio.NpzFile):
-                raise UserError(f"{path}: not a .npz file")
-            with loaded as file:
-                if missing := [n for n in wanted if n not in file.files and n != "check_cost"]:
-                    raise UserError(f"{path}: has no array {missing[0]}; a trace has {', '.join(wanted)}")
-                if unknown := [n for n in file.files if n not in wanted]:
-                    raise UserError(f"{path}: unknown array {unknown[0]}; a trace has {', '.join(wanted)}")
-                arrays = {n: file[n] for n in file.files}
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            if isinstance(error, UserError):
-                raise
-            raise UserError(f"{path}: not a .npz file of plain arrays") from None
+        arrays = read_arrays(path, wanted, ("check_cost", "exact"))
         arrays.setdefault("check_cost", np.zeros(len(np.atleast_1d(arrays["names"]))))
         for name in ("names", "rule"):
             if arrays[name].dtype.kind != "U":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""python -m ee.train.traces MODEL DATA OUT.npz: the depth trace of a trained decoder on held-out text, for `ee.calibrate`.
+"""python -m ee.train.traces MODEL DATA OUT.npz: the depth trace of a trained decoder, for `ee.calibrate` or `ee.train.execute`.
 
 Exits and loops: every token at every exit, K,V of full depth, with the score of one criterion (`probe`, or one of the
 exit's logits). Routed models: losses with every row forced to each number of recursions, and the router scores of the
@@ -49,6 +49,7 @@ def exit_trace(model: Decoder, text: Windows, criterion: str = "probe") -> Trace
     return TraceFile(
         tuple(f"e{d}" for d in c.exits), np.arange(len(c.exits)), "exit", np.array(got.depths), costs,
         np.full(len(c.exits), check), scores.astype(np.float32), got.losses.astype(np.float32), got.tokens.astype(np.int32), got.document,
+        exact=c.kv_fill == "exact",
     )  # fmt: skip
 
 
@@ -75,13 +76,14 @@ def main(argv) -> None:
     parser.add_argument("data", help="folder written by python -m ee.data")
     parser.add_argument("out", help="the trace, .npz")
     parser.add_argument("--criterion", default="probe", help=f"probe (default) or one of {', '.join(ON_LOGITS)}")
-    parser.add_argument("--windows", type=int, default=512, help="windows of 128 tokens, spread over the held-out documents (default 512)")
+    parser.add_argument("--split", choices=("valid", "train"), default="valid", help="text to trace: held out (default), or trained on")
+    parser.add_argument("--windows", type=int, default=512, help="windows of 128 tokens, spread over the documents (default 512)")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
     if args.windows < 1:
         raise UserError(f"--windows is {args.windows}; it must be at least 1")
     torch.set_num_threads(args.threads)
-    made = trace(Decoder.load(args.model).eval(), spread(validation_windows(open_tokens(args.data, "valid"), 128), args.windows), args.criterion)
+    made = trace(Decoder.load(args.model).eval(), spread(validation_windows(open_tokens(args.data, args.split), 128), args.windows), args.criterion)
     made.save(args.out)
     print(f"{args.out}: {len(made.document)} tokens of {len(np.unique(made.document))} documents, decisions {', '.join(made.names)}")
 
