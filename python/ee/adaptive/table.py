@@ -116,7 +116,7 @@ _OPS = (
         (Value("score", F32, "[..., S]", "in logit space; S is the sequence"), Value("active", BOOL, "[..., S]", ACTIVE.doc)),
         (Value("selected", BOOL, "[..., S]"),),
         (Attribute("capacity", FLOAT, "share of the sequence, in (0, 1]"),),
-        "selected = active AND rank < k, rank = number of rows of the sequence that come before, k = min(S, max(1, int(capacity * S)))",
+        "selected = active AND rank < k, rank = number of rows of the sequence that come before, k = min(S, max(1, int(capacity * S))), the product in float32",
         "S is the full length, also when few rows are active; the product is formed in float32 and truncated. Rows are ordered by "
         "active first, then higher score, then lower position. Scores of -inf and NaN count as the lowest finite float32 number. "
         "With fewer than k active rows all of them are selected. Sequence scope: the result at a position depends on later "

@@ -60,7 +60,8 @@ def default_capacities(recursions: int) -> list[float]:
 
 
 def capacity_rows(capacity: float, length: int) -> int:
-    """k = max(1, int(capacity * T)) in double precision, truncating, as the training code counts."""
+    """k = max(1, int(capacity * T)) in double precision, truncating, as the training code counts. The op RouteTopK, whose
+    attribute is a float32, forms the product in float32: of 100 rows, a capacity of 0.29 keeps 28 here and 29 there."""
     return max(1, int(capacity * length))
 
 
@@ -98,7 +99,8 @@ def token_choice(
 def selection_loss(z: Sequence[torch.Tensor], selected: Sequence[torch.Tensor]) -> torch.Tensor:
     """sum_r mean BCE(sigma(z_r), 1[selected at r]); z_r and selected_r over the rows ACTIVE at r (those the router saw).
 
-    Trains the router itself (`aux_loss`, coefficient 1e-3 in the release) or a second router on detached states (`aux_router`).
+    Trains the router itself (`aux_loss`, coefficient 1e-3 in the release). The release's other form, a second router on detached
+    states that alone decides at inference, is not here.
     """
     return sum(F.binary_cross_entropy_with_logits(a, b.to(a.dtype)) for a, b in zip(z, selected, strict=True))
 
