@@ -15,7 +15,7 @@ import torch
 from ..calibrate.outcome import bootstrap
 from ..data.reader import Windows
 from ..models import Decoder
-from . import few_rows, policies, probes
+from . import few_rows, gates, policies, probes
 from .collect import collect
 from .cost import Cost, cost
 from .data import trained_thetas
@@ -165,11 +165,7 @@ class Evaluation:
                 self._adaptive("probe saved, K,V propagated", {"price": price}, policies.probe(thresholds), probe_rows=1)
                 model.config = c
         if c.gates:
-            # A gate's log-odds is that of "stop here"; fitted on the same label as the probe.
-            with torch.no_grad():
-                for gate, (weight, bias) in zip(model.gates, agreement):
-                    gate.weight.copy_(torch.from_numpy(weight).reshape(1, -1))
-                    gate.bias.fill_(bias)
+            gates.install(model, gates.fit(sample, np.array([cost(c, np.array([d]), probe_rows=1).weights for d in sample.depths])))
             for q in LEVELS:
                 self._adaptive("gate cdf", {"q": q}, policies.cumulative(q), probe_rows=1)
         probes.install(model, agreement)
