@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Text out of packages: each format against hand-made bytes, copies by brute force, whole builds of made-up packages."""
 
+import dataclasses
 import io
 import json
 import random
@@ -397,6 +398,72 @@ def stream(lengths=(5, 1, 13, 300, 8)):
         ids += [*range(following, following + n), END]
         following += n
     return Tokens(np.array(ids, "<u2"), entries)
+
+
+def write_stream(folder) -> dict:
+    """The files of `stream()`; returns its index."""
+    tokens = stream()
+    index = {"documents": [dataclasses.asdict(d) for d in tokens.documents]}
+    (folder / "train.bin").write_bytes(tokens.ids.tobytes())
+    (folder / "train.index.json").write_text(json.dumps(index))
+    return index
+
+
+def test_open_tokens_reads_what_was_written(tmp_path):
+    write_stream(tmp_path)
+    assert np.array_equal(open_tokens(tmp_path).ids, stream().ids) and open_tokens(tmp_path).documents == stream().documents
+
+
+def entry(number: int, **changes):
+    """An index whose document `number` has `changes`."""
+
+    def spoil(index):
+        index["documents"][number] |= changes
+        return index
+
+    return spoil
+
+
+def without(name: str):
+    return lambda index: {"documents": [{k: v for k, v in d.items() if k != name} for d in index["documents"]]}
+
+
+BAD_INDEX = {
+    "cut off": (lambda index: "{", "train.index.json: not JSON"),
+    "no text": (lambda index: b"\xff\xfe", "train.index.json: not JSON"),
+    "deep": (lambda index: "[" * 200_000, "train.index.json: not JSON"),
+    "list": (lambda index: [], "train.index.json: must hold an object, but got []"),
+    "empty object": (lambda index: {}, "train.index.json: documents is missing; python -m ee.data writes it"),
+    "no list": (lambda index: {"documents": {}}, "documents: must be a list, but got {}"),
+    "no document": (lambda index: {"documents": []}, "train.index.json: lists no document"),
+    "no entry": (lambda index: {"documents": [7]}, r"documents[0]: must be an object, but got 7"),
+    "unknown field": (entry(2, title="x"), "documents[2].title: no such field; known are name, domain, offset, tokens, bytes"),
+    "missing field": (without("bytes"), "documents[0].bytes is missing"),
+    "text for a count": (entry(1, tokens="1"), "documents[1].tokens: must be an integer, but got '1'"),
+    "true for a count": (entry(1, tokens=True), "documents[1].tokens: must be an integer, but got True"),
+    "negative": (entry(1, tokens=-3), "documents[1]: must start at token 6"),
+    "gap": (entry(2, offset=9), "documents[2]: must start at token 8"),
+    "past the end": (entry(4, tokens=10**30), "train.bin: has 664 bytes, but train.index.json lists documents of"),
+    "short of the end": (lambda index: {"documents": index["documents"][:-1]}, "train.bin: has 664 bytes"),
+}
+
+
+@pytest.mark.parametrize("change, said", BAD_INDEX.values(), ids=BAD_INDEX)
+def test_bad_index_is_one_line(change, said, tmp_path):
+    index = change(write_stream(tmp_path))
+    text = index if isinstance(index, (str, bytes)) else json.dumps(index)
+    (tmp_path / "train.index.json").write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(UserError) as caught:
+        open_tokens(tmp_path)
+    assert said in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("size", [0, 1, 663, 662])
+def test_tokens_of_another_length_than_the_index(size, tmp_path):
+    write_stream(tmp_path)
+    (tmp_path / "train.bin").write_bytes((tmp_path / "train.bin").read_bytes()[:size])
+    with pytest.raises(UserError, match=rf"train\.bin: has {size} bytes, but train\.index\.json lists documents of 664; rebuild with python -m ee.data"):
+        open_tokens(tmp_path)
 
 
 def test_windows_are_a_pure_function_of_the_step():

@@ -5,15 +5,16 @@
 beside a file lists its documents in order.
 """
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import UserError
+from ..shapes import read_shaped
 
 END = 0  # <|endoftext|>
+WRITER = "python -m ee.data"
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,31 @@ class Windows:
         return np.repeat(self.document, self.mask.sum(1))
 
 
+def _documents(index: Path) -> list[DocumentEntry]:
+    """The entries of an index file: at least one, each beginning right after the END of the one before."""
+    shape = {field.name: field.type for field in fields(DocumentEntry)}
+    entries = read_shaped(index, {"documents": [shape]}, WRITER)["documents"]
+    if not entries:
+        raise UserError(f"{index}: lists no document; rebuild with {WRITER}")
+    end = 0
+    for i, entry in enumerate(entries):
+        if unknown := sorted(set(entry) - set(shape)):
+            raise UserError(f"{index}: documents[{i}].{unknown[0]}: no such field; known are {', '.join(shape)}")
+        if entry["offset"] != end or entry["tokens"] < 0 or entry["bytes"] < 0:
+            raise UserError(f"{index}: documents[{i}]: must start at token {end} and have counts of at least 0; rebuild with {WRITER}")
+        end += entry["tokens"] + 1
+    return [DocumentEntry(**entry) for entry in entries]
+
+
 def open_tokens(folder: str | Path, split: str = "train") -> Tokens:
     """The split `train` or `valid` of a folder that `python -m ee.data` wrote."""
     path, index = Path(folder) / f"{split}.bin", Path(folder) / f"{split}.index.json"
-    documents = [DocumentEntry(**entry) for entry in json.loads(index.read_text("utf-8"))["documents"]]
-    ids = np.memmap(path, np.dtype("<u2"), "r")
-    if not documents or documents[-1].offset + documents[-1].tokens + 1 != len(ids):
-        raise UserError(f"{path}: does not belong to {index.name}; rebuild with python -m ee.data")
-    return Tokens(ids, documents)
+    documents = _documents(index)
+    # Before it is mapped: numpy refuses an empty file and half a token in words that do not name it.
+    size, wanted = path.stat().st_size, 2 * (documents[-1].offset + documents[-1].tokens + 1)
+    if size != wanted:
+        raise UserError(f"{path}: has {size} bytes, but {index.name} lists documents of {wanted}; rebuild with {WRITER}")
+    return Tokens(np.memmap(path, np.dtype("<u2"), "r"), documents)
 
 
 def windows(ids: np.ndarray, step: int, batch: int, length: int, seed: int) -> np.ndarray:
