@@ -7,8 +7,9 @@ import sys
 
 import torch
 
-from ..errors import UserError, run_main
+from ..errors import run_main
 from .data import prepare
+from .flags import check_flags
 from .loop import Run
 from .recipes import RECIPES
 
@@ -31,13 +32,10 @@ def _arguments(argv) -> argparse.Namespace:
 
 def main(argv) -> None:
     args = _arguments(argv)
-    if args.minutes <= 0:
-        raise UserError(f"--minutes is {args.minutes:g}; it must be positive")
-    if args.device.split(":")[0] not in ("cpu", "cuda") or (args.device != "cpu" and not torch.cuda.is_available()):
-        raise UserError(f"--device '{args.device}' is not available; this machine has cpu{' and cuda' if torch.cuda.is_available() else ''}")
+    check_flags(args)
     torch.set_num_threads(args.threads)
     recipe = RECIPES[args.recipe]
-    recipe = dataclasses.replace(recipe, steps=args.steps or recipe.steps, options=dataclasses.replace(recipe.options, seed=args.seed))
+    recipe = dataclasses.replace(recipe, steps=recipe.steps if args.steps is None else args.steps, options=dataclasses.replace(recipe.options, seed=args.seed))
     recipe, read, validate = prepare(recipe, args.data, args.seed)
     Run(recipe, args.out, read, validate, args.minutes, args.device, args.seed, lambda line: print(line, flush=True)).run()
 

@@ -70,6 +70,8 @@ def texts(tokenizer, length: int, pairs=None, least: int = LEAST) -> tuple[Texts
             tokens = tokenizer.encode(text, add_special_tokens=False).ids[:length]
             ids[row, : len(tokens)], present[row, : len(tokens)] = tokens, True
         keep = present.any(1)
+        if not keep.any():
+            raise UserError(f"descriptions: none of {len(chosen)} {'held out' if held_out else 'to train on'} has a token of the tokenizer; make it with python -m ee.data")
         parts.append(Texts(ids[keep], present[keep], np.array([label for _, label in chosen])[keep], classes))
     return parts[0], parts[1]
 
@@ -81,7 +83,11 @@ def load(folder, length: int) -> tuple[Texts, Texts]:
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
         raise UserError(f"{path}: no such file; python -m ee.data {folder} writes it")
-    return texts(Tokenizer.from_file(str(path)), length)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as e:  # the library raises nothing more special
+        raise UserError(f"{path}: not a tokenizer: {' '.join(str(e).split())[:200]}; python -m ee.data {folder} writes it") from None
+    return texts(tokenizer, length)
 
 
 def batches(data: Texts, size: int, seed: int):

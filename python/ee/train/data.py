@@ -9,15 +9,26 @@ import torch
 import torch.nn.functional as F
 
 from ..data.reader import Windows, open_tokens, validation_windows, windows
+from ..errors import UserError
 from ..models import Decoder
 from ..models.encoder import EncoderConfig
 from ..models.routed import threshold
 from . import classifier
 
+CHECKED = 64  # windows of held-out text that the quick validation reads
+
+
+def check_vocabulary(ids: np.ndarray, vocab: int, where) -> None:
+    """Refuse text of another tokenizer: no model has a row for a token past its vocabulary."""
+    if ids.size and int(ids.max()) >= vocab:
+        raise UserError(f"{where}: has token {ids.max()}, but the model's vocabulary is 0..{vocab - 1}; python -m ee.data --vocab {vocab} writes text for it")
+
 
 def batches(folder, recipe, seed: int) -> Callable[[int], torch.Tensor]:
     """step -> ids [batch, length + 1], a pure function of the step."""
     ids = open_tokens(folder).ids
+    check_vocabulary(ids, recipe.config.vocab, folder)
+    windows(ids, 0, 1, recipe.length, seed)  # too short a text is refused before a run's folder is made
     return lambda step: torch.from_numpy(windows(ids, step, recipe.batch, recipe.length, seed))
 
 
@@ -25,6 +36,13 @@ def spread(all_windows: Windows, rows: int) -> Windows:
     """At most `rows` windows, evenly spread, so that every domain is met."""
     pick = np.unique(np.linspace(0, len(all_windows.document) - 1, min(rows, len(all_windows.document))).round().astype(int))
     return Windows(all_windows.inputs[pick], all_windows.targets[pick], all_windows.mask[pick], all_windows.document[pick])
+
+
+def sample_text(folder, split: str, vocab: int, length: int, rows: int) -> Windows:
+    """At most `rows` windows, spread over the documents of a split, for a model of `vocab` tokens."""
+    text = spread(validation_windows(open_tokens(folder, split), length), rows)
+    check_vocabulary(np.maximum(text.inputs, text.targets), vocab, folder)
+    return text
 
 
 def pieces(text: Windows, batch: int, device="cpu") -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -48,9 +66,8 @@ def outputs(model: Decoder, x: torch.Tensor) -> dict[int, torch.Tensor]:
 
 
 @torch.no_grad()
-def validation_losses(model: Decoder, folder, length: int, rows: int = 64) -> dict[str, float]:
-    """Mean loss in nats per token at each exit and at full depth, on `rows` windows of held-out text."""
-    sample = spread(validation_windows(open_tokens(folder, "valid"), length), rows)
+def validation_losses(model: Decoder, sample: Windows) -> dict[str, float]:
+    """Mean loss in nats per token at each exit and at full depth."""
     device = next(model.parameters()).device
     sums: dict[str, float] = {}
     for x, y, mask in pieces(sample, 8, device):
@@ -64,8 +81,11 @@ def validation_losses(model: Decoder, folder, length: int, rows: int = 64) -> di
 def prepare(recipe, folder, seed: int):
     """(recipe, batches, validate) of a run on the text in `folder`; an encoder gets its classes from the data."""
     if not isinstance(recipe.config, EncoderConfig):
-        return recipe, batches(folder, recipe, seed), lambda model: validation_losses(model, folder, recipe.length)
+        sample = sample_text(folder, "valid", recipe.config.vocab, recipe.length, CHECKED)
+        return recipe, batches(folder, recipe, seed), lambda model: validation_losses(model, sample)
     training, held_out = classifier.load(folder, recipe.length)
+    for part in (training, held_out):
+        check_vocabulary(part.ids, recipe.config.vocab, folder)
     recipe = dataclasses.replace(recipe, config=dataclasses.replace(recipe.config, classes=len(training.classes)))
 
     def accuracies(model) -> dict[str, float]:

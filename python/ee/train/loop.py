@@ -6,19 +6,16 @@ ends with fewer steps but properly. Batches are a pure function of the step, so 
 """
 
 import csv
-import pickle
 import time
 from pathlib import Path
 
 import torch
 
 from ..errors import UserError
-from ..folders import whole_file
 from .objectives import OBJECTIVES
 from .optimiser import Optimiser
 from .plots import training_curve
-
-STATE = "state.pt"
+from .state import STATE, load_weights, read_state, write_state
 
 
 class Run:
@@ -38,14 +35,8 @@ class Run:
             self._resume()
 
     def _resume(self) -> None:
-        try:
-            state = torch.load(self.folder / STATE, map_location=self.device, weights_only=True)
-            if state["recipe"] != repr(self.recipe) or state["seed"] != self.seed:
-                raise UserError(f"{self.folder / STATE}: made by another recipe or seed; give another folder or remove it")
-            self.model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-        except (RuntimeError, KeyError, OSError, EOFError, pickle.UnpicklingError) as e:
-            raise UserError(f"{self.folder / STATE}: not a training state: {' '.join(str(e).split())[:200]}") from None
+        state = read_state(self.folder / STATE, repr(self.recipe), self.seed, self.device)
+        load_weights(self.folder / STATE, state, self.model, self.optimiser)
         self.steps_done, self.spent, self.rows = state["steps"], state["spent"], state["rows"]
         self.say(f"resumed at step {self.steps_done}, {self.spent / 60:.1f} min spent")
 
@@ -54,8 +45,7 @@ class Run:
             "recipe": repr(self.recipe), "seed": self.seed, "steps": self.steps_done, "spent": self.spent, "rows": self.rows,
             "model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(),
         }  # fmt: skip
-        with whole_file(self.folder / STATE) as partial:
-            torch.save(state, partial)
+        write_state(self.folder / STATE, state)
 
     def _write_curve(self) -> None:
         names = list(dict.fromkeys(k for row in self.rows for k in row))
@@ -104,6 +94,7 @@ class Run:
                 self._save()
                 self._write_curve()
         self.model.save(self.folder)
+        self._write_curve()  # once more: a finished run may be resumed in a folder that holds its state only
         try:
             training_curve(self.folder)
         except ImportError:

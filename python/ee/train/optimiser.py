@@ -45,5 +45,16 @@ class Optimiser:
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: list) -> None:
-        for part, state in zip(self.parts, states):
+        """Raises `ValueError` where the states are not those of these parameters: torch itself takes a group without a rate,
+        and moments of any shape, and fails a step later."""
+        if len(states) != len(self.parts):
+            raise ValueError(f"must have {len(self.parts)} parts, but has {len(states)}")
+        for part, state in zip(self.parts, states, strict=True):
+            options = [set(group) for group in part.param_groups]
             part.load_state_dict(state)
+            for group, needed in zip(part.param_groups, options, strict=True):
+                if missing := sorted(needed - set(group)):
+                    raise ValueError(f"a group of {type(part).__name__} has no {missing[0]}")
+            for p, moments in part.state.items():
+                if any(torch.is_tensor(m) and m.ndim and m.shape != p.shape for m in moments.values()):
+                    raise ValueError(f"moments of {type(part).__name__} must have the shape {tuple(p.shape)} of their parameter")

@@ -14,13 +14,14 @@ import torch
 
 from ..calibrate.trace_file import TraceFile
 from ..criteria import ON_LOGITS
-from ..data.reader import Windows, open_tokens, validation_windows
+from ..data.reader import Windows
 from ..errors import UserError, run_main
 from ..models import Decoder
 from . import policies
 from .collect import collect
 from .cost import cost
-from .data import spread
+from .data import sample_text
+from .flags import check_flags
 
 
 def _costs(model: Decoder, depths) -> np.ndarray:
@@ -80,10 +81,10 @@ def main(argv) -> None:
     parser.add_argument("--windows", type=int, default=512, help="windows of 128 tokens, spread over the documents (default 512)")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
-    if args.windows < 1:
-        raise UserError(f"--windows is {args.windows}; it must be at least 1")
+    check_flags(args)
     torch.set_num_threads(args.threads)
-    made = trace(Decoder.load(args.model).eval(), spread(validation_windows(open_tokens(args.data, args.split), 128), args.windows), args.criterion)
+    model = Decoder.load(args.model).eval()
+    made = trace(model, sample_text(args.data, args.split, model.config.vocab, 128, args.windows), args.criterion)
     made.save(args.out)
     print(f"{args.out}: {len(made.document)} tokens of {len(np.unique(made.document))} documents, decisions {', '.join(made.names)}")
 

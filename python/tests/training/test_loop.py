@@ -60,6 +60,15 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
         assert torch.equal(a, b), name
 
 
+def test_a_finished_run_is_written_out_from_its_state_alone(tmp_path):
+    run(small("dense"), tmp_path / "whole")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/state.pt").write_bytes((tmp_path / "whole/state.pt").read_bytes())
+    assert run(small("dense"), tmp_path / "state").steps_done == 40
+    for name in ("curve.csv", "ee_config.json", "model.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "state" / name).read_bytes(), name
+
+
 def test_another_recipe_does_not_resume(tmp_path):
     run(small("mor"), tmp_path, steps=2)
     with pytest.raises(UserError, match="another recipe"):
