@@ -6,21 +6,28 @@ The card says what the text was, how and how long the model was trained, and wha
 """
 
 import argparse
-import json
+import math
 import shutil
 import sys
 from pathlib import Path
 
 from ..errors import UserError, run_main
+from ..folders import whole_folder
+from ..models import Decoder
+from ..models.folder import CONFIG, WEIGHTS
+from ..shapes import read_shaped
 from .plots import cost_curve, training_curve
 from .recipes import RECIPES
+from .record import check_belongs, full_depths, read_record
 
 LARGEST = 16 * 2**20
+MANIFEST = {"packages": [{"name": str, "version": str, "registry": str}]}
+TEXT_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def _best(points: list[dict], ratio: float) -> dict | None:
     """The point of least loss among those that cost at most 1 / `ratio` of full depth's multiply-adds."""
-    full = max(p["macs"] for p in points if p["policy"] in ("fixed", "forced"))
+    full = max(p["macs"] for p in full_depths(points))
     cheap = [p for p in points if p["macs"] * ratio <= full and p["random_loss"] is not None]
     return min(cheap, key=lambda p: p["loss"], default=None)
 
@@ -29,11 +36,11 @@ def _parameters(recipe: str) -> int:
     return sum(p.numel() for p in RECIPES[recipe].build().parameters())
 
 
-def card(name: str, record: dict, manifest: dict, sizes: dict[str, int]) -> str:
-    """The README of a model."""
+def card(name: str, record: dict, manifest: dict, size: int) -> str:
+    """The README of a model whose weights are `size` bytes."""
     result, recipe = record["result"], RECIPES[record["result"]["recipe"]]
     c, run = result["config"], result["run"]
-    fixed = [p for p in result["points"] if p["policy"] in ("fixed", "forced")]
+    fixed = full_depths(result["points"])
     lines = [
         f"# {name}", "", f"{recipe.about[0].upper()}{recipe.about[1:]}. A demonstration model of {result['parameters']:,} parameters; it has the register of its text and little sense.", "",
         "| | |", "|---|---|",
@@ -42,8 +49,8 @@ def card(name: str, record: dict, manifest: dict, sizes: dict[str, int]) -> str:
         f"| vocabulary | {c['vocab']:,}, byte-level BPE |",
         f"| K,V of rows that left | {c['kv_fill']} |",
         f"| trained on | {run['tokens']:,.0f} tokens in {run['seconds'] / 60:.0f} minutes of one CPU thread, batch {recipe.batch} x {recipe.length} |",
-        f"| recipe | `python -m ee.train {result['recipe']}` ({recipe.objective}), seed {recipe.options.seed} |",
-        f"| weights | {sizes['model.safetensors'] / 2**20:.1f} MiB, bfloat16 matrices |", "",
+        f"| recipe | `python -m ee.train {result['recipe']} DATA RUN --minutes {math.ceil(run['seconds'] / 60)}` ({recipe.objective}), seed {recipe.options.seed} |",
+        f"| weights | {size / 2**20:.1f} MiB, bfloat16 matrices |", "",
         "## Text", "", "Rebuilt by `python -m ee.data` from packages; nothing of it is stored here. Validation is by document.", "",
         "| package | version | registry |", "|---|---|---|",
         *(f"| {p['name']} | {p['version']} | {p['registry']} |" for p in manifest["packages"]), "",
@@ -63,7 +70,7 @@ def card(name: str, record: dict, manifest: dict, sizes: dict[str, int]) -> str:
     if result["beside"]:
         lines += [
             "## Beside models of fixed depth", "",
-            "Trained on as many tokens of the same text. This model runs at their cost: the best one or two of its policies, mixed; the difference is paired, its interval over documents.", "",
+            "Trained on as many tokens of the same text. This model runs at their cost, within half a percent: the best one or two of its policies, mixed, chosen on the tokens measured; the difference is paired, its interval over documents.", "",
             "| model | its parameters | cost counted in | cost | its loss | this model's | difference |", "|---|--:|---|--:|--:|--:|--:|",
             *(f"| {b['model']} | {_parameters(b['model']):,} | {b['units']} | {b['cost']:.2f} | {b['loss']:.4f} | {b['ours']:.4f} | {b['difference']:+.4f} [{b['interval'][0]:+.4f}, {b['interval'][1]:+.4f}] |" for b in result["beside"]), "",
         ]  # fmt: skip
@@ -76,17 +83,23 @@ def main(argv) -> None:
     for name in ("run", "result", "data", "out"):
         parser.add_argument(name, type=Path)
     args = parser.parse_args(argv)
-    record, manifest = json.loads(args.result.read_text()), json.loads((args.data / "manifest.json").read_text())
-    weights = args.run / "fitted" / "model.safetensors"
-    if weights.stat().st_size > LARGEST:
-        raise UserError(f"{weights}: {weights.stat().st_size} bytes; a model that ships has at most {LARGEST}")
-    args.out.mkdir(parents=True, exist_ok=True)
-    training_curve(args.run)
-    for source in (weights, args.run / "fitted" / "ee_config.json", args.data / "tokenizer.json", args.data / "tokenizer_config.json", args.run / "curve.csv", args.run / "curve.png"):
-        shutil.copyfile(source, args.out / source.name)
-    cost_curve(record["result"], args.out / "cost.png")
-    sizes = {p.name: p.stat().st_size for p in args.out.iterdir()}
-    (args.out / "README.md").write_text(card(args.out.name, record, manifest, sizes))
+    fitted = args.run / "fitted"
+    size = (fitted / WEIGHTS).stat().st_size
+    if size > LARGEST:
+        raise UserError(f"{fitted / WEIGHTS}: {size} bytes; a model that ships has at most {LARGEST}")
+    record, manifest = read_record(args.result), read_shaped(args.data / "manifest.json", MANIFEST, "python -m ee.data")
+    check_belongs(args.result, record["result"], Decoder.load(fitted).config, args.run)
+    out = args.out.resolve()  # the card's title is the folder's name, which `.` does not tell
+    text = card(out.name, record, manifest, size)
+    with whole_folder(out, owned=(), seal=CONFIG) as folder:
+        for source in (fitted / WEIGHTS, fitted / CONFIG, *(args.data / name for name in TEXT_FILES), args.run / "curve.csv"):
+            shutil.copyfile(source, folder / source.name)
+        try:
+            training_curve(folder)
+            cost_curve(record["result"], folder / "cost.png")
+        except ImportError:
+            raise UserError("a card has pictures, and matplotlib is not installed; pip install 'adaptive-ee[train]'") from None
+        (folder / "README.md").write_text(text)
 
 
 if __name__ == "__main__":
