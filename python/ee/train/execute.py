@@ -16,12 +16,13 @@ from ..calibrate.ltt import Target, policies as candidates
 from ..calibrate.outcome import outcome
 from ..calibrate.trace_file import TraceFile
 from ..criteria import ON_LOGITS
-from ..data.reader import Windows, open_tokens, validation_windows
+from ..data.reader import Windows
 from ..errors import UserError, run_main
 from ..models import Decoder
 from . import policies
 from .cost import cost
-from .data import spread
+from .data import sample_text
+from .flags import check_flags
 from .policies import Outcome
 
 
@@ -85,13 +86,12 @@ def main(argv) -> None:
     parser.add_argument("--windows", type=int, default=512, help="windows of 128 tokens, spread over the held-out documents (default 512)")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(argv)
-    for flag in ("policies", "windows", "threads"):
-        if getattr(args, flag) < 1:
-            raise UserError(f"--{flag} is {getattr(args, flag)}; it must be at least 1")
+    check_flags(args)
     if args.criterion not in ("probe", *ON_LOGITS):
         raise UserError(f"--criterion '{args.criterion}' is not one of probe, {', '.join(ON_LOGITS)}")
     torch.set_num_threads(args.threads)
-    model, text = Decoder.load(args.model).eval(), spread(validation_windows(open_tokens(args.data, "valid"), 128), args.windows)
+    model = Decoder.load(args.model).eval()
+    text = sample_text(args.data, "valid", model.config.vocab, 128, args.windows)
     made = execute(model, text, TraceFile.load(args.fit), Target(0.1, risk=args.risk), args.policies, args.criterion)
     made.save(args.out)
     print(f"{args.out}: {len(made.thresholds)} policies on {len(made.document)} tokens of {len(np.unique(made.document))} documents")

@@ -9,7 +9,7 @@ import torch
 from ..errors import UserError
 
 # Seeds are multiplied by 1,000,003 and become 64-bit keys, so they have 32 bits.
-RANGES = {"threads": (1, 1024), "steps": (1, math.inf), "windows": (1, math.inf), "seed": (0, 2**32 - 1)}
+RANGES = {"threads": (1, 1024), "steps": (1, math.inf), "windows": (1, math.inf), "policies": (1, math.inf), "seed": (0, 2**32 - 1)}
 
 
 def check_flags(args) -> None:

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from ee import UserError  # noqa: E402
 from ee.errors import run_main  # noqa: E402
-from ee.train import __main__ as train, classifier, traces  # noqa: E402
+from ee.train import __main__ as train, classifier, execute, traces  # noqa: E402
 
 from ..refusals import tree  # noqa: E402
 from .test_loop import run, small  # noqa: E402
@@ -66,6 +66,17 @@ def test_flags_of_training(recipe, flag, tmp_path, capsys):
 def test_flags_of_traces(flag, said, tmp_path, capsys):
     make().save(tmp_path / "model")
     refused(traces.main, [tmp_path / "model", write_data(tmp_path / "data"), tmp_path / "t.npz", *flag.split()], said, tmp_path, capsys)
+
+
+@pytest.mark.parametrize("flag, said", [("--threads 0", "--threads 0 is outside"), ("--policies 0", "--policies 0 must be at least 1")])
+def test_flags_of_execute(flag, said, tmp_path, capsys):
+    args = [tmp_path / "model", write_data(tmp_path / "data"), tmp_path / "fit.npz", tmp_path / "e.npz"]
+    make().save(tmp_path / "model")
+    refused(execute.main, [*args, *flag.split()], said, tmp_path, capsys)
+    ids = np.fromfile(args[1] / "valid.bin", "<u2")
+    ids[7] = 60
+    ids.tofile(args[1] / "valid.bin")
+    refused(execute.main, args, "has token 60, but the model's vocabulary is 0..59", tmp_path, capsys)
 
 
 def test_text_of_a_larger_vocabulary(tmp_path, capsys):
