@@ -17,7 +17,13 @@ def run_main(main, argv=None):
     try:
         return main(sys.argv[1:] if argv is None else argv) or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(str(error))
     except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        # Libraries raise some without a file name; then their text is all there is.
+        _say(f"{error.filename}: {error.strerror or error}" if error.filename is not None else str(error))
     return 1
+
+
+def _say(message: str) -> None:
+    """Print an error as one line, also where a library's text or a file's name has several."""
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)

@@ -4,6 +4,7 @@
 The file form is documented in README.md; the compiler reads the same files.
 """
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,10 @@ from safetensors.numpy import load_file, save
 
 from .criteria import CRITERIA
 from .errors import UserError
+from .fields import Table, is_float32, is_integer, shown
 
 FILLS, HEADS, SPEC_VERSION = ("exact", "propagate"), ("reuse", "map", "lowrank"), 1
+FLOATS = ("float16", "bfloat16", "float32", "float64")
 HEAD_TENSORS = {"reuse": (), "map": ("map",), "lowrank": ("down", "up")}
 
 
@@ -49,9 +52,13 @@ class ExitSpec:
 def check_specs(specs: list[ExitSpec], fill: str, layers: int, hidden: int) -> list[ExitSpec]:
     """The specs sorted by layer; raises `UserError` naming the exit and the field that is wrong."""
     if fill not in FILLS:
-        raise UserError(f"fill '{fill}' is not one of {', '.join(FILLS)}")
+        raise UserError(f"fill {shown(fill)} is not one of {', '.join(FILLS)}")
     if not specs:
         raise UserError("no exit given")
+    for s in specs:
+        if not is_integer(s.layer):
+            raise UserError(f"exit '{s.label}': layer {shown(s.layer)} is not an integer")
+        _check_name(s.label, f"exit after layer {s.layer}")
     specs = sorted(specs, key=lambda s: s.layer)
     for a, b in zip(specs, specs[1:]):
         if a.layer == b.layer:
@@ -62,17 +69,23 @@ def check_specs(specs: list[ExitSpec], fill: str, layers: int, hidden: int) -> l
         if not 1 <= s.layer < layers:
             raise UserError(f"exit '{s.label}': layer {s.layer} is outside 1..{layers - 1}")
         if s.criterion not in CRITERIA:
-            raise UserError(f"exit '{s.label}': criterion '{s.criterion}' is not one of {', '.join(CRITERIA)}")
-        if not np.isfinite(s.threshold):
-            raise UserError(f"exit '{s.label}': threshold {s.threshold} is not a finite number")
+            raise UserError(f"exit '{s.label}': criterion {shown(s.criterion)} is not one of {', '.join(CRITERIA)}")
+        if not is_float32(s.threshold):
+            raise UserError(f"exit '{s.label}': threshold {shown(s.threshold)} is not a finite float32 number")
         if (s.criterion == "probe") and s.probe is None:
             raise UserError(f"exit '{s.label}': criterion 'probe' needs a probe")
         if s.probe is not None and np.size(s.probe[0]) != hidden:
             raise UserError(f"exit '{s.label}': probe weight has {np.size(s.probe[0])} entries, the model's state has {hidden}")
         if s.head.kind not in HEADS:
-            raise UserError(f"exit '{s.label}': head kind '{s.head.kind}' is not one of {', '.join(HEADS)}")
+            raise UserError(f"exit '{s.label}': head kind {shown(s.head.kind)} is not one of {', '.join(HEADS)}")
         _check_head(s, hidden)
     return specs
+
+
+def _check_name(name: str, where: str) -> None:
+    """Names become symbols in the compiler's IR and keys of policy files."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+        raise UserError(f"{where}: name {shown(name)} must be 1 to 64 letters, digits, '_', '-' or '.'")
 
 
 def _check_head(s: ExitSpec, hidden: int) -> None:
@@ -80,13 +93,15 @@ def _check_head(s: ExitSpec, hidden: int) -> None:
     for name in HEAD_TENSORS[s.head.kind]:
         if name not in t:
             raise UserError(f"exit '{s.label}': head kind '{s.head.kind}' needs '{name}'")
-    rank = t["down"].shape[-1] if s.head.kind == "lowrank" else hidden
+    down = np.shape(t.get("down", ()))
+    rank = down[1] if len(down) == 2 and down[1] else "rank"  # no shape has a word in it: `down` itself is refused
     want = {"map": (hidden, hidden), "down": (hidden, rank), "up": (rank, hidden), "bias": (hidden,)}
     for name, array in t.items():
         if name not in (*HEAD_TENSORS[s.head.kind], "bias") or s.head.kind == "reuse":
             raise UserError(f"exit '{s.label}': head kind '{s.head.kind}' does not take '{name}'")
         if array.shape != want[name]:
-            raise UserError(f"exit '{s.label}': head '{name}' has shape {list(array.shape)}, expected {list(want[name])}")
+            wish = f"[{', '.join(map(str, want[name]))}]"
+            raise UserError(f"exit '{s.label}': head '{name}' has shape {list(array.shape)}, expected {wish}")
 
 
 def load_spec(path) -> tuple[list[ExitSpec], str]:
@@ -94,58 +109,73 @@ def load_spec(path) -> tuple[list[ExitSpec], str]:
     path = Path(path)
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path.name} is not valid TOML: {error}") from None
-    if document.get("version") != SPEC_VERSION:
-        raise UserError(f"{path.name}: version is {document.get('version')!r}, accepted: {SPEC_VERSION}")
-    files: dict[str, dict] = {}
-
-    def tensor(table: dict, key: str, where: str) -> np.ndarray:
-        name, file = table[key], table.get("weights")
-        if not isinstance(file, str) or Path(file).name != file:
-            raise UserError(f"{where}: weights = {file!r} is not a plain file name beside {path.name}")
-        if file not in files:
-            try:
-                files[file] = load_file(path.parent / file)
-            except SafetensorError as error:
-                raise UserError(f"{file} is not a readable safetensors file: {error}") from None
-        if name not in files[file]:
-            raise UserError(f"{where}: tensor '{name}' is not in {file}")
-        return files[file][name].astype(np.float32)
-
-    specs, fills = [], set()
-    for i, entry in enumerate(document.get("exit") or []):
-        where = f"exit '{entry.get('name', i)}'"
-        known = {"name", "layer", "criterion", "threshold", "fill", "head", "probe"}
-        if set(entry) - known:
-            raise UserError(f"{where}: unknown key '{sorted(set(entry) - known)[0]}'; accepted: {', '.join(sorted(known))}")
-        if not isinstance(entry.get("layer"), int):
-            raise UserError(f"{where}: layer = {entry.get('layer')!r} is not an integer")
-        if not isinstance(entry.get("threshold", 0.0), (int, float)):
-            raise UserError(f"{where}: threshold = {entry['threshold']!r} is not a number")
-        head, probe = entry.get("head", {"kind": "reuse"}), entry.get("probe")
-        tensors = {k: tensor(head, k, where + " head") for k in ("map", "down", "up", "bias") if k in head}
-        if probe is not None:
-            for key in ("weight", "bias"):
-                if key not in probe:
-                    raise UserError(f"{where}: probe needs '{key}'")
-            probe = tensor(probe, "weight", where + " probe").reshape(-1), float(tensor(probe, "bias", where + " probe").reshape(()))
-        fills.add(entry.get("fill", "exact"))
-        specs.append(
-            ExitSpec(
-                layer=entry["layer"],
-                criterion=entry.get("criterion", "max_prob"),
-                threshold=float(entry.get("threshold", 0.0)),
-                head=Head(head.get("kind", "reuse"), tensors),
-                probe=probe,
-                name=entry.get("name", ""),
-            )
-        )
-    if not specs:
-        raise UserError(f"{path.name} has no [[exit]]")
-    if len(fills) > 1:
+    if not is_integer(version := document.get("version")) or version != SPEC_VERSION:
+        raise UserError(f"{path.name}: version is {shown(version)}, accepted: {SPEC_VERSION}")
+    Table(document, path.name).only(("version", "exit"))
+    entries = document.get("exit", [])
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError(f"{path.name} has no [[exit]]; each exit is one such table")
+    tensors = _Tensors(path.parent)
+    read = [_read_exit(Table(entry, f"exit {i}"), tensors) for i, entry in enumerate(entries)]
+    if len({fill for _, fill in read}) > 1:
         raise UserError(f"{path.name}: exits disagree about fill; all must have the same")
-    return specs, fills.pop()
+    return [spec for spec, _ in read], read[0][1]
+
+
+def _read_exit(exit: Table, tensors: "_Tensors") -> tuple[ExitSpec, str]:
+    """One [[exit]] and its fill; `check_specs` looks at what needs the model."""
+    name = exit.text("name", None)
+    if name is not None:
+        _check_name(name, exit.where)
+        exit.where = f"exit '{name}'"
+    exit.only(("name", "layer", "criterion", "threshold", "fill", "head", "probe"))
+    layer, criterion = exit.integer("layer"), exit.text("criterion", "max_prob")
+    threshold, fill = exit.number("threshold", 0.0), exit.text("fill", FILLS[0])
+    head, probe = Head(), None
+    if "head" in exit.table:
+        table = Table(exit.table["head"], exit.where + " head")
+        kind = table.text("kind")
+        if kind not in HEADS:
+            raise UserError(f"{table.where}: kind {shown(kind)} is not one of {', '.join(HEADS)}")
+        table.only(("kind", *(("weights", *HEAD_TENSORS[kind], "bias") if HEAD_TENSORS[kind] else ())))
+        head = Head(kind, {key: tensors.read(table, key) for key in (*HEAD_TENSORS[kind], "bias") if key in table.table})
+    if "probe" in exit.table:
+        table = Table(exit.table["probe"], exit.where + " probe")
+        table.only(("weights", "weight", "bias"))
+        weight, bias = tensors.read(table, "weight"), tensors.read(table, "bias")
+        if bias.size != 1:
+            raise UserError(f"{table.where}: bias has shape {list(bias.shape)}, expected [1]")
+        probe = weight.reshape(-1), float(bias.reshape(()))
+    return ExitSpec(layer, criterion, threshold, head, probe, name or ""), fill
+
+
+class _Tensors:
+    """The safetensors files of one spec, each read once."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.files = folder, {}
+
+    def read(self, table: Table, key: str) -> np.ndarray:
+        """The tensor that `key` names in the file that `weights` names, as float32."""
+        name, file = table.text(key), table.text("weights")
+        # Other folders, hidden names and names that no terminal can show are refused, by the compiler too.
+        if not file or "/" in file or file[0] == "." or not file.isprintable():
+            raise UserError(f"{table.where}: weights = {shown(file)} is not the plain file name of a file beside the spec")
+        if file not in self.files:
+            if not (self.folder / file).is_file():
+                raise UserError(f"{self.folder / file}: no such file; {table.where} names it as weights")
+            try:
+                self.files[file] = load_file(self.folder / file)
+            except (OSError, KeyError, AttributeError, SafetensorError) as error:  # the middle two: a type numpy does not have
+                raise UserError(f"{file} is not a readable safetensors file: {error}") from None
+        if name not in self.files[file]:
+            raise UserError(f"{table.where}: tensor {shown(name)} is not in {file}")
+        array = self.files[file][name]
+        if array.dtype.name not in FLOATS:
+            raise UserError(f"{table.where}: tensor {shown(name)} has type {array.dtype.name}; accepted: {', '.join(FLOATS)}")
+        return array.astype(np.float32)
 
 
 def save_spec(path, specs: list[ExitSpec], fill: str = "exact", comment: str = "", dtype=np.float16) -> None:

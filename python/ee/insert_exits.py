@@ -174,8 +174,10 @@ def write_exits(source, out, specs: list[ExitSpec], fill: str = "exact", scripte
     source, out = Path(source), Path(out)
     try:
         model = onnx.load(source, load_external_data=False)
-    except Exception as error:  # protobuf's DecodeError has no stable home
-        raise UserError(f"{source} is not a readable ONNX file: {error}") from None
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's DecodeError has no stable home; its text may have several lines
+        raise UserError(f"{source} is not a readable ONNX file: {' '.join(str(error).split())}") from None
     result = add_exits(model, specs, fill, scripted, exit_depth)
     files = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
     for file in sorted(files):

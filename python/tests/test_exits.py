@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Exits inserted into files: ONNX Runtime against a row-by-row model in numpy, and both fills."""
 
+import re
+
 import numpy as np
 import onnx
 import pytest
+from safetensors.numpy import save_file
 
 from ee.criteria import CRITERIA
 from ee.errors import UserError, run_main
@@ -138,6 +141,14 @@ BAD = [
     ([ExitSpec(1, head=Head("map", {"map": np.ones((2, 2))}))], "shape"),
     ([ExitSpec(1, head=Head("reuse", {"bias": np.ones(D)}))], "does not take 'bias'"),
     ([ExitSpec(1, head=Head("oracle"))], "head kind"),
+    ([ExitSpec(True)], "layer True is not an integer"),
+    ([ExitSpec(1.5)], "layer 1.5 is not an integer"),
+    ([ExitSpec(1, threshold=True)], "threshold True is not a finite"),
+    ([ExitSpec(1, threshold=1e39)], "threshold 1e[+]39 is not a finite float32"),
+    ([ExitSpec(1, threshold="high")], "threshold 'high' is not a finite"),
+    ([ExitSpec(1, name="two\nlines")], "letters, digits"),
+    ([ExitSpec(1, head=Head("lowrank", {"down": np.float32(1), "up": np.ones((1, D))}))], r"'down' has shape \[\], expected \[64, rank\]"),
+    ([ExitSpec(1, head=Head("lowrank", {"down": np.ones((D, 0)), "up": np.ones((0, D))}))], "'down' has shape"),
 ]
 
 
@@ -168,29 +179,75 @@ def test_spec_file_round_trip(folder, checkpoint, tmp_path):
     assert "exit_depth" in Oracle(tmp_path / "out.onnx").run(np.array([[1, 2]]))
 
 
+EXIT = "version = 1\n[[exit]]\nlayer = 1\n"
 TOML = [
     ("x", "not valid TOML"),
+    ("a = " + "[" * 5000, "not valid TOML"),
     ("version = 2", "version is 2"),
+    ("version = true", "version is True"),
     ("version = 1", r"no \[\[exit\]\]"),
+    ("version = 1\nexit = 5", r"no \[\[exit\]\]"),
+    ("version = 1\nexit = [5]", r"no \[\[exit\]\]"),
+    ("version = 1\n[exit]\nlayer = 1", r"no \[\[exit\]\]"),
+    ("foo = 3\n" + EXIT, "unknown key 'foo'; accepted: version, exit"),
+    ("version = 1\n[[exit]]", "exit 0: needs 'layer'"),
     ('version = 1\n[[exit]]\nlayer = "1"', "not an integer"),
-    ("version = 1\n[[exit]]\nlayer = 1\ntreshold = 2", "unknown key 'treshold'"),
-    ('version = 1\n[[exit]]\nlayer = 1\nthreshold = "2"', "not a number"),
-    ('version = 1\n[[exit]]\nlayer = 1\nhead = { kind = "map", weights = "../w.safetensors", map = "m" }', "plain file name"),
-    ('version = 1\n[[exit]]\nlayer = 1\nhead = { kind = "map", weights = "w.safetensors", map = "m" }', "not in w.safetensors"),
+    ("version = 1\n[[exit]]\nlayer = true", "layer = True is not an integer"),
+    (EXIT + "treshold = 2", "unknown key 'treshold'"),
+    (EXIT + 'threshold = "2"', "not a finite float32 number"),
+    (EXIT + "threshold = true", "threshold = True is not"),
+    (EXIT + "threshold = 1e39", r"threshold = 1e\+39 is not"),
+    (EXIT + "threshold = nan", "threshold = nan is not"),
+    (EXIT + "name = 5", "exit 0: name = 5 is not a string"),
+    (EXIT + 'name = ""', "name '' must be 1 to 64"),
+    (EXIT + 'name = "a\\nb"', "letters, digits"),
+    (EXIT + "criterion = 3", "criterion = 3 is not a string"),
+    (EXIT + 'fill = ["exact"]', r"fill = \['exact'\] is not a string"),
+    (EXIT + "head = 3", "exit 0 head = 3 is not a table"),
+    (EXIT + 'name = "a"\nhead = "map"', "exit 'a' head = 'map' is not a table"),
+    (EXIT + "head = {}", "head: needs 'kind'"),
+    (EXIT + 'head = { kind = "oracle" }', "kind 'oracle' is not one of reuse, map, lowrank"),
+    (EXIT + 'head = { kind = "reuse", foo = 1 }', "head: unknown key 'foo'; accepted: kind"),
+    (EXIT + 'head = { kind = "map", weights = "w.safetensors" }', "needs 'map'"),
+    (EXIT + 'head = { kind = "map", weights = "w.safetensors", map = ["a"] }', r"map = \['a'\] is not a string"),
+    (EXIT + 'head = { kind = "map", map = "m" }', "head: needs 'weights'"),
+    (EXIT + 'head = { kind = "map", weights = "../w.safetensors", map = "m" }', "plain file name"),
+    (EXIT + 'head = { kind = "map", weights = "..", map = "m" }', "plain file name"),
+    (EXIT + 'head = { kind = "map", weights = "w.safetensors", map = "m" }', "not in w.safetensors"),
+    (EXIT + 'head = { kind = "map", weights = "gone.safetensors", map = "m" }', "^error: [^:]*gone.safetensors: no such file"),
+    (EXIT + 'head = { kind = "map", weights = "s.toml", map = "m" }', "s.toml is not a readable safetensors file"),
+    (EXIT + 'head = { kind = "map", weights = "eight.safetensors", map = "a" }', "eight.safetensors is not a readable safetensors file"),
+    (EXIT + 'head = { kind = "map", weights = "w.safetensors", map = "ints" }', "tensor 'ints' has type int32"),
+    (EXIT + 'head = { kind = "lowrank", weights = "w.safetensors", down = "scalar", up = "other" }', "'down' has shape"),
+    (EXIT + "probe = 3", "probe = 3 is not a table"),
+    (EXIT + 'probe = { weights = "w.safetensors", weight = "wide", bias = "wide" }', r"probe: bias has shape \[64\], expected \[1\]"),
+    (EXIT + 'probe = { weights = "w.safetensors", weight = "wide", bias = "other", foo = 1 }', "unknown key 'foo'"),
     ('version = 1\n[[exit]]\nlayer = 1\nfill = "exact"\n[[exit]]\nlayer = 2\nfill = "propagate"', "disagree about fill"),
-    ('version = 1\n[[exit]]\nlayer = 1\nfill = "magic"', "fill 'magic'"),
+    (EXIT + 'fill = "magic"', "fill 'magic'"),
 ]
 
 
-@pytest.mark.parametrize("text, said", TOML, ids=[s for _, s in TOML])
+@pytest.mark.parametrize("text, said", TOML, ids=[f"{i}-{s}" for i, (_, s) in enumerate(TOML)])
 def test_bad_spec_files(text, said, folder, tmp_path, capsys):
-    import re
-
-    from safetensors.numpy import save_file
-
-    save_file({"other": np.zeros(1, np.float32)}, tmp_path / "w.safetensors")
+    tensors = {"other": np.zeros(1, np.float32), "wide": np.zeros(D, np.float32), "scalar": np.float32(1), "ints": np.zeros((D, D), np.int32)}
+    save_file({name: np.asarray(tensor) for name, tensor in tensors.items()}, tmp_path / "w.safetensors")
     (tmp_path / "s.toml").write_text(text)
-    assert run_main(main, [str(folder / "model.onnx"), str(tmp_path / "s.toml"), str(tmp_path / "out.onnx")]) == 1
+    header = b'{"a":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}'  # a type that numpy does not have
+    (tmp_path / "eight.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
+    refused([str(folder / "model.onnx"), str(tmp_path / "s.toml"), str(tmp_path / "out.onnx")], said, capsys)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["eight.safetensors", "s.toml", "w.safetensors"]
+
+
+def refused(args, said, capsys):
+    assert run_main(main, args) == 1
     err = capsys.readouterr().err
-    assert re.search(said, err) and err.count("\n") == 1
-    assert not (tmp_path / "out.onnx").exists()
+    assert re.search(said, err) and err.count("\n") == 1, err
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.onnx", "model.textproto"])
+def test_input_that_is_no_onnx_file(name, tmp_path, capsys):
+    """Each ending has a parser of its own in the onnx package; some explain themselves over several lines."""
+    (tmp_path / "s.toml").write_text(EXIT)
+    (tmp_path / name).write_text('{\n  "hidden_size": 64,\n  "exits": [1, 3]\n}\n')
+    refused([str(tmp_path / name), str(tmp_path / "s.toml"), str(tmp_path / "out.onnx")], f"{name} is not a readable ONNX file", capsys)
+    refused([str(tmp_path / "none"), str(tmp_path / "s.toml"), str(tmp_path / "out.onnx")], "none: No such file", capsys)
