@@ -173,7 +173,7 @@ def read_json(path: Path) -> dict:
     """A JSON object from `path`; raises `UserError` naming the file when it is something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path.name} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path.name} does not hold a JSON object")

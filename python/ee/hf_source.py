@@ -13,18 +13,19 @@ from safetensors import SafetensorError, safe_open
 
 from .checkpoint import Checkpoint, LlamaConfig, cut_layers, read_json
 from .errors import UserError
+from .fields import is_float32, is_integer, shown
 
 MODEL_TYPES = ("llama", "mistral", "qwen2")
 TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 
 
 def _refuse(field: str, value, accepted: str):
-    raise UserError(f"config.json: {field} = {value!r} is not supported; accepted: {accepted}")
+    raise UserError(f"config.json: {field} = {shown(value)} is not supported; accepted: {accepted}")
 
 
 def _rope(config: dict) -> float:
     """The rotary base; refuses every rope variant. Both spellings (rope_scaling, rope_parameters) are read."""
-    theta = config.get("rope_theta")
+    theta = _number(config, "rope_theta", 10000.0)
     for name in ("rope_scaling", "rope_parameters"):
         rope = config.get(name) or {}
         if not isinstance(rope, dict):
@@ -32,21 +33,34 @@ def _rope(config: dict) -> float:
         kind = rope.get("rope_type", rope.get("type", "default"))
         if kind != "default":
             _refuse(f"{name}.rope_type", kind, "default")
-        if float(rope.get("partial_rotary_factor", 1)) != 1:
+        if _number(rope, "partial_rotary_factor", 1, f"{name}.") != 1:
             _refuse(f"{name}.partial_rotary_factor", rope["partial_rotary_factor"], "1")
         unknown = set(rope) - {"rope_type", "type", "rope_theta", "partial_rotary_factor"}
         if unknown:
             _refuse(f"{name}.{sorted(unknown)[0]}", rope[sorted(unknown)[0]], "rope_type default without scaling")
-        theta = rope.get("rope_theta", theta)
-    return float(10000.0 if theta is None else theta)
+        theta = _number(rope, "rope_theta", theta, f"{name}.")
+    return theta
+
+
+def _field(config: dict, name: str, default, fits, wish: str, parent: str = ""):
+    """The field `name`, where null stands for the default as it does for transformers."""
+    value = config.get(name)
+    value = default if value is None else value
+    if not fits(value):
+        raise UserError(f"config.json: {parent}{name} = {shown(value)} is not {wish}")
+    return value
 
 
 def _integer(config: dict, name: str, default=None) -> int:
-    value = config.get(name, default)
-    value = default if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise UserError(f"config.json: {name} = {value!r} is not an integer")
-    return value
+    return _field(config, name, default, is_integer, "an integer")
+
+
+def _number(config: dict, name: str, default: float, parent: str = "") -> float:
+    return float(_field(config, name, default, is_float32, "a finite float32 number", parent))
+
+
+def _boolean(config: dict, name: str, default: bool) -> bool:
+    return _field(config, name, default, lambda value: isinstance(value, bool), "true or false")
 
 
 def parse_config(config: dict) -> LlamaConfig:
@@ -61,17 +75,20 @@ def parse_config(config: dict) -> LlamaConfig:
     for name in ("num_local_experts", "num_experts", "n_routed_experts"):
         if config.get(name):
             _refuse(name, config[name], "absent (mixture of experts is not supported)")
-    if float(config.get("partial_rotary_factor") or 1) != 1:
+    if _number(config, "partial_rotary_factor", 1) != 1:
         _refuse("partial_rotary_factor", config["partial_rotary_factor"], "1")
     # Qwen2 writes sliding_window always and switches it with use_sliding_window; Mistral has no switch.
-    if config.get("sliding_window") is not None and config.get("use_sliding_window", kind != "qwen2"):
+    if config.get("sliding_window") is not None and _boolean(config, "use_sliding_window", kind != "qwen2"):
         _refuse("sliding_window", config["sliding_window"], "null")
-    if any(t != "full_attention" for t in config.get("layer_types") or []):
-        _refuse("layer_types", sorted(set(config["layer_types"])), "full_attention in every layer")
+    types = config.get("layer_types") or []
+    if not isinstance(types, list) or any(t != "full_attention" for t in types):
+        _refuse("layer_types", types, "a list with full_attention for every layer")
     heads, hidden = _integer(config, "num_attention_heads"), _integer(config, "hidden_size")
     if config.get("head_dim") is None and (heads < 1 or hidden % heads):
         raise UserError(f"config.json: hidden_size {hidden} is not a multiple of num_attention_heads {heads}")
-    bias = bool(config.get("attention_bias", False))
+    if "rms_norm_eps" in config and config["rms_norm_eps"] is None:
+        _refuse("rms_norm_eps", None, "a number; transformers has no default for null here")
+    bias = _boolean(config, "attention_bias", False)
     return LlamaConfig(
         layers=_integer(config, "num_hidden_layers"),
         hidden=hidden,
@@ -81,12 +98,12 @@ def parse_config(config: dict) -> LlamaConfig:
         ffn=_integer(config, "intermediate_size"),
         vocab=_integer(config, "vocab_size"),
         rope_theta=_rope(config),
-        eps=float(config.get("rms_norm_eps", 1e-6)),
+        eps=_number(config, "rms_norm_eps", 1e-6),
         context=_integer(config, "max_position_embeddings", 2048),
-        tied=bool(config.get("tie_word_embeddings", False)),
+        tied=_boolean(config, "tie_word_embeddings", False),
         qkv_bias=kind == "qwen2" or bias,
         o_bias=kind != "qwen2" and bias,
-        mlp_bias=bool(config.get("mlp_bias", False)),
+        mlp_bias=_boolean(config, "mlp_bias", False),
     )
 
 
@@ -111,6 +128,8 @@ def _shards(folder: Path) -> dict[str, Path]:
 
 
 def _open(path: Path):
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
     try:
         return safe_open(path, framework="numpy")
     except SafetensorError as error:
@@ -126,6 +145,8 @@ def open_hf_folder(folder: Path, layers: int | None = None) -> Checkpoint:
     where = _shards(folder)
     if full.tied is False and "tie_word_embeddings" not in document and "lm_head.weight" not in where:
         full = LlamaConfig(**{**full.__dict__, "tied": True})
+    if full.layers > len(where):  # before a list of their tensors is made, which a slip in the count can make endless
+        raise UserError(f"config.json: num_hidden_layers = {full.layers} is more than the checkpoint has tensors ({len(where)})")
     expected = full.tensor_shapes()
     missing = sorted(set(expected) - set(where))
     if missing:
@@ -148,7 +169,7 @@ def open_hf_folder(folder: Path, layers: int | None = None) -> Checkpoint:
             handles[path] = _open(path)
         try:
             array = handles[path].get_tensor(name)
-        except SafetensorError as error:
+        except (SafetensorError, AttributeError, KeyError) as error:  # the last two: a type numpy does not have
             raise UserError(f"{path.name}: tensor '{name}': {error}") from None
         if array.dtype.name not in ("float32", "float16", "bfloat16", "float64"):
             raise UserError(f"tensor '{name}' has type {array.dtype.name}; accepted: float32, float16, bfloat16")

@@ -162,7 +162,23 @@ REFUSED = [
     ({"num_hidden_layers": 3}, "which a Llama-family model does not use"),
     ({"num_hidden_layers": 0}, "layers"),
     ({"intermediate_size": 64}, "has shape"),
+    ({"num_hidden_layers": 10**12}, "num_hidden_layers"),
     ({"rms_norm_eps": 0.0}, "rms_norm_eps"),
+    ({"rms_norm_eps": "a"}, "config.json: rms_norm_eps = 'a' is not a finite float32 number"),
+    ({"rms_norm_eps": None}, "rms_norm_eps = None"),
+    ({"rms_norm_eps": 10**400}, "rms_norm_eps"),
+    ({"rope_theta": "a"}, "rope_theta = 'a'"),
+    ({"rope_theta": [1]}, "rope_theta = [1]"),
+    ({"rope_theta": float("inf")}, "rope_theta = inf"),
+    ({"rope_theta": True}, "rope_theta = True"),
+    ({"partial_rotary_factor": "x"}, "partial_rotary_factor = 'x'"),
+    ({"rope_scaling": {"rope_theta": "q"}}, "config.json: rope_scaling.rope_theta = 'q'"),
+    ({"rope_scaling": {"partial_rotary_factor": "q"}}, "rope_scaling.partial_rotary_factor = 'q'"),
+    ({"rope_scaling": {"partial_rotary_factor": 0.25}}, "rope_scaling.partial_rotary_factor = 0.25"),
+    ({"layer_types": 5}, "layer_types = 5"),
+    ({"layer_types": [1, "a"]}, "layer_types = [1, 'a']"),
+    ({"tie_word_embeddings": "no"}, "tie_word_embeddings = 'no' is not true or false"),
+    ({"attention_bias": 0}, "attention_bias = 0 is not true or false"),
 ]
 
 
@@ -173,6 +189,11 @@ def test_hf_refusals_are_one_line(config, said, tmp_path, checkpoint, capsys):
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1 and err.startswith("error: ")
     assert [p.name for p in tmp_path.iterdir()] == ["hf"]
+
+
+@pytest.mark.parametrize("config", [{"rope_theta": None}, {"rope_scaling": {"rope_theta": 10000}}, {"partial_rotary_factor": None}, {"attention_bias": None}])
+def test_hf_fields_that_may_be_null_or_whole_numbers(config, tmp_path, checkpoint):
+    assert open_checkpoint(str(write_hf(tmp_path / "hf", checkpoint, **config))).config == checkpoint.config
 
 
 def test_bad_sources_are_one_line(tmp_path, capsys, checkpoint):
@@ -186,11 +207,13 @@ def test_bad_sources_are_one_line(tmp_path, capsys, checkpoint):
     (tmp_path / "bad" / "config.json").write_text("{")
     garbled = write_hf(tmp_path / "garbled", checkpoint)
     (garbled / "model.safetensors").write_bytes(b"\xff" * 64)
-    for source in ("nothing", "package:no-such-package", "empty", "cut.gguf", "text.gguf", "short.gguf", "bad", "garbled"):
+    (write_hf(tmp_path / "sharded", checkpoint, shards=2) / "model-1.safetensors").unlink()
+    for source in ("sharded", "nothing", "package:no-such-package", "empty", "cut.gguf", "text.gguf", "short.gguf", "bad", "garbled"):
         path = source if source.startswith("package") else str(tmp_path / source)
         assert run_main(write_llama.main, [path, str(tmp_path / "out")]) == 1, source
         err = capsys.readouterr().err
         assert err.count("\n") == 1 and err.startswith("error: "), (source, err)
+        assert source != "sharded" or "sharded/model-1.safetensors: no such file" in err
         assert not (tmp_path / "out").exists()
 
 
