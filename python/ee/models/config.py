@@ -9,7 +9,7 @@ are counted from 0; physical layers (`model.layers.i` of the weights) are the pr
 from dataclasses import dataclass
 
 from ..errors import UserError
-from ..sizes import check_sizes
+from ..sizes import check_sizes, check_types
 
 FILLS = ("exact", "propagate", "skip", "share")
 
@@ -50,7 +50,16 @@ class ModelConfig:
     kv_fill: str = "exact"
 
     def __post_init__(self):
+        check_types(self)
         check_sizes(self, ("block", "recursions"))
+        for name in ("prelude", "coda", "lora_rank"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}: must be at least 0, but got {getattr(self, name)}")
+        for name in ("rope_theta", "eps"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"{name}: must be greater than 0, but got {getattr(self, name):g}")
+        if not all(0 < share <= 1 for share in self.capacities):
+            raise UserError(f"capacities: must be shares above 0 and up to 1, but got {list(self.capacities)}")
         if self.kv_fill not in FILLS:
             raise UserError(f"config: kv_fill '{self.kv_fill}' is not one of {', '.join(FILLS)}")
         if self.router and len(self.capacities) != self.recursions:

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from ..nn import LlamaBlock, RMSNorm, rope_rows
+from ..errors import UserError
+from ..sizes import check_sizes, check_types
 from . import folder
 
 
@@ -28,6 +30,12 @@ class EncoderConfig:
     classes: int
     rope_theta: float = 10000.0
     eps: float = 1e-5
+
+    def __post_init__(self):
+        check_types(self)
+        check_sizes(self, ("layers",))
+        if self.classes < 0:
+            raise UserError(f"classes: must be at least 0, but got {self.classes}")
 
 
 class Encoder(nn.Module):

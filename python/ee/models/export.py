@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError, run_main
+from ..fields import is_threshold
 from ..nn import Exit, functional as ops
 from ..torch_export import OPSETS, export_rows
 from .decoder import Decoder
@@ -103,6 +104,8 @@ def adaptive_module(model: Decoder, thresholds: list[float]) -> nn.Module:
     c, want = model.config, threshold_count(model)
     if len(thresholds) != want:
         raise UserError(f"--thresholds has {len(thresholds)} numbers, the model's {'routers need' if c.router else 'gates need' if c.gates else 'exits need'} {want}")
+    if bad := [t for t in thresholds if not is_threshold(t)]:
+        raise UserError(f"--thresholds has {bad[0]}; accepted: finite float32 numbers, and inf or -inf to decide always or never")
     return Routed(model, thresholds) if c.router else Gated(model, thresholds[0]) if c.gates else Probed(model, thresholds)
 
 
@@ -128,7 +131,7 @@ def main(argv) -> None:
     args = parser.parse_args(argv)
     model = Decoder.load(args.model)
     try:
-        thresholds = [float(t) for t in args.thresholds.split(",")] if args.thresholds else [0.0] * threshold_count(model)
+        thresholds = [float(t) for t in args.thresholds.split(",")] if args.thresholds is not None else [0.0] * threshold_count(model)
     except ValueError:
         raise UserError(f"--thresholds '{args.thresholds}' is not a list of numbers such as 0,1.5") from None
     write(model, args.out, thresholds, args.opset, args.scripted)

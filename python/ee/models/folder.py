@@ -29,7 +29,7 @@ def load(folder, kind, build) -> torch.nn.Module:
     try:
         fields = json.loads((folder / CONFIG).read_text())
         config = kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
-    except (OSError, ValueError, TypeError, AttributeError) as e:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as e:
         raise UserError(f"{folder / CONFIG}: no model config: {e}") from None
     model = build(config)
     try:

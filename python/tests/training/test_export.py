@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from ee import UserError  # noqa: E402
+from ee.errors import run_main  # noqa: E402
 from ee.models import export  # noqa: E402
 
 from .test_against_reference import IDS, make  # noqa: E402
@@ -72,3 +73,39 @@ def test_wrong_numbers_of_thresholds():
     model, _ = make(block=5, exits=(1, 3))
     with pytest.raises(UserError, match="--thresholds has 1"):
         export.adaptive_module(model, [0.0])
+
+
+@pytest.mark.parametrize("text, said", [("nan,nan", "--thresholds has nan"), ("0,1e39", "--thresholds has 1e+39"), ("", "--thresholds ''"), ("0,b", "--thresholds '0,b'")])
+def test_thresholds_that_are_none(text, said, tmp_path, capsys):
+    model, _ = make(block=5, exits=(1, 3))
+    model.save(tmp_path / "m")
+    assert run_main(export.main, [str(tmp_path / "m"), str(tmp_path / "m.onnx"), f"--thresholds={text}"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and said in err and err.count("\n") == 1
+    assert not (tmp_path / "m.onnx").exists()
+
+
+ALWAYS = {"exits, exact": ([[-np.inf, 0], [np.inf, -np.inf], [np.inf, np.inf]], [1, 3, 5]), "gates": ([[-np.inf], [np.inf]], [2, 6])}
+ALWAYS["routers"] = ([[np.inf] * 3, [-np.inf, np.inf, -np.inf], [-np.inf] * 3], [2, 4, 8])
+
+
+@pytest.mark.parametrize("kind", ALWAYS)
+def test_infinite_thresholds_decide_always_or_never(kind):
+    model, _ = make(**KINDS[kind][0])
+    for thresholds, depth in zip(*ALWAYS[kind]):
+        with torch.no_grad():
+            assert set(export.adaptive_module(model, thresholds)(*rows_of(model))[1].flatten().tolist()) == {depth}
+
+
+def rows_of(model):
+    """Ids and, where the model has exits, a mask that lets every row leave."""
+    return (IDS,) if model.config.router else (IDS, torch.ones_like(IDS, dtype=torch.bool))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ALWAYS)
+def test_infinite_thresholds_survive_the_file(kind, tmp_path):
+    model, _ = make(**KINDS[kind][0])
+    export.write(model, tmp_path / "m.onnx", ALWAYS[kind][0][1])
+    got = run(tmp_path / "m.onnx", dict(zip(("input_ids", "enabled"), (x.numpy() for x in rows_of(model)))))[1]
+    assert set(got.flatten().tolist()) == {ALWAYS[kind][1][1]}

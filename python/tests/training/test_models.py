@@ -2,6 +2,7 @@
 """The torch decoders against Hugging Face's Llama, against their own unrolled copies, and against brute force."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -9,7 +10,9 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from ee import UserError  # noqa: E402
-from ee.models import Decoder, ModelConfig  # noqa: E402
+from ee.errors import run_main  # noqa: E402
+from ee.models import Decoder, ModelConfig, export  # noqa: E402
+from ee.models.encoder import EncoderConfig  # noqa: E402
 from ee.models.routed import threshold, top_k  # noqa: E402
 
 TINY = ModelConfig(vocab=61, hidden=32, heads=4, kv_heads=2, head_dim=8, ffn=48, block=2, rope_theta=1000.0)
@@ -150,8 +153,34 @@ def test_save_and_load(tmp_path):
 @pytest.mark.parametrize(
     "changes, field",
     [({"kv_heads": 3}, "kv_heads"), ({"head_dim": 7}, "head_dim"), ({"exits": (2,)}, "exits"), ({"kv_fill": "none"}, "kv_fill"),
-     ({"router": True}, "capacities"), ({"ffn": 0}, "ffn")],
+     ({"router": True}, "capacities"), ({"ffn": 0}, "ffn"), ({"exits": (1.5,)}, r"exits\[0\]"), ({"exits": 1}, "exits: must be a list"),
+     ({"block": 1e3}, "block"), ({"hidden": 32.0}, "hidden"), ({"lora_rank": "x"}, "lora_rank"), ({"lora_rank": -1}, "lora_rank"),
+     ({"recursions": 1.5}, "recursions"), ({"prelude": -1}, "prelude"), ({"shared": 1}, "shared"), ({"kv_fill": ["exact"]}, "kv_fill"),
+     ({"eps": float("nan")}, "eps"), ({"eps": 0}, "eps"), ({"alpha": True}, "alpha"), ({"heads": None}, "heads"),
+     ({"router": True, "capacities": (0,)}, "capacities"), ({"capacities": ("all",)}, "capacities")],
 )  # fmt: skip
 def test_config_names_the_bad_field(changes, field):
     with pytest.raises(UserError, match=field):
         dataclasses.replace(TINY, **changes)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [('{"exits": [2.5]}', "exits[0]: must be an integer, but got 2.5"), ('{"recursions": 1.5}', "recursions: must be an integer, but got 1.5"),
+     ('{"hidden": 32.0}', "hidden"), ('{"magic": 1}', "magic"), ("[]", "no model config"), ("[" * 5000, "no model config"), ("no", "no model config")],
+)  # fmt: skip
+def test_a_config_file_is_refused_in_one_line(text, said, tmp_path, capsys):
+    Decoder(TINY).save(tmp_path / "m")
+    path = tmp_path / "m" / "ee_config.json"
+    good = json.loads(path.read_text())
+    path.write_text(json.dumps({**good, **json.loads(text)}) if text.startswith("{") else text)
+    assert run_main(export.main, [str(tmp_path / "m"), str(tmp_path / "m.onnx")]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {path}: ") and said in err and err.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_an_encoders_config_names_the_bad_field():
+    for change, field in (({"layers": 0}, "layers"), ({"hidden": 32.0}, "hidden"), ({"classes": -1}, "classes")):
+        with pytest.raises(UserError, match=field):
+            EncoderConfig(**{**dict(vocab=50, hidden=32, heads=4, kv_heads=2, head_dim=8, ffn=48, layers=3, classes=5), **change})
