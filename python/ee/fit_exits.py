@@ -26,7 +26,7 @@ from .checkpoint import open_checkpoint
 from .installed_text import chunks, texts
 from .errors import UserError, run_main
 from .exit_spec import ExitSpec, Head, check_specs, load_spec, save_spec
-from .folders import write_json
+from .folders import check_output_folder, write_json
 from .numpy_llama import NumpyLlama
 from .regression import logistic, ridge
 from .tiny import parse_layers
@@ -134,6 +134,10 @@ def main(argv) -> int:
         raise UserError(f"--agreement {args.agreement} is outside 0..1")
     if args.tokens < 4 * CHUNK:
         raise UserError(f"--tokens {args.tokens} is below {4 * CHUNK}")
+    for path in args.text or ():
+        if not Path(path).exists():
+            raise UserError(f"--text {path}: no such file or folder")
+    check_output_folder(args.out_dir)
     start = time.monotonic()
     checkpoint = open_checkpoint(args.source)
     if "tokenizer.json" not in checkpoint.files:
@@ -141,7 +145,7 @@ def main(argv) -> int:
     c = checkpoint.config
     if args.rank is not None and not 1 <= args.rank < c.hidden:
         raise UserError(f"--rank {args.rank} is outside 1..{c.hidden - 1}")
-    old, fill = load_spec(args.recalibrate) if args.recalibrate else ([ExitSpec(k) for k in parse_layers(args.layers)], "exact")
+    old, fill = load_spec(args.recalibrate) if args.recalibrate else ([ExitSpec(k) for k in parse_layers(args.layers, "--layers")], "exact")
     old = check_specs(old, fill, c.layers, c.hidden)
     if args.recalibrate and any(s.probe is None for s in old):
         raise UserError(f"{args.recalibrate}: only exits with a probe can be recalibrated")

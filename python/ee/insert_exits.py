@@ -28,7 +28,7 @@ from . import criteria
 from .adaptive import DOMAIN, attach_bodies
 from .errors import UserError, run_main
 from .exit_spec import ExitSpec, check_specs, load_spec
-from .folders import whole_file
+from .folders import check_output_file, whole_file
 from .onnx_builder import GraphBuilder
 from .residual_stream import find_stream, reads
 
@@ -172,6 +172,7 @@ def write_exits(source, out, specs: list[ExitSpec], fill: str = "exact", scripte
     """`add_exits` from file to file. Weights stay in the source's .data file, which is copied when `out` lies in another
     folder (onnx refuses links there); the exits' own tensors are stored in `out` itself."""
     source, out = Path(source), Path(out)
+    check_output_file(out)
     try:
         model = onnx.load(source, load_external_data=False)
     except OSError:
@@ -184,6 +185,8 @@ def write_exits(source, out, specs: list[ExitSpec], fill: str = "exact", scripte
         have, want = source.parent / file, out.parent / file
         if Path(file).name != file:
             raise UserError(f"{source}: external data '{file}' is not a plain file name")
+        if not have.is_file():
+            raise UserError(f"{have}: no such file; {source} keeps its weights there")
         if want.exists() and os.path.samefile(have, want):
             continue
         shutil.copyfile(have, want)

@@ -185,12 +185,12 @@ def write_tiny(checkpoint: Checkpoint, out_dir, cache: bool = True, exits: list[
     return size
 
 
-def parse_layers(text: str) -> list[int]:
-    """'1,3' -> [1, 3]."""
+def parse_layers(text: str, flag: str) -> list[int]:
+    """'1,3' -> [1, 3]; `flag` is what the user wrote it behind."""
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UserError(f"--exits '{text}' is not a list of layer numbers such as 1,3") from None
+        raise UserError(f"{flag} '{text}' is not a list of layer numbers such as 1,3") from None
 
 
 def main(argv) -> int:
@@ -215,7 +215,7 @@ def main(argv) -> int:
             threshold = None if args.threshold == "median" else float(args.threshold)
         except ValueError:
             raise UserError(f"--threshold '{args.threshold}' is neither a number nor median") from None
-        exits = tiny_exits(checkpoint, parse_layers(args.exits), args.criterion, threshold, args.seed)
+        exits = tiny_exits(checkpoint, parse_layers(args.exits, "--exits"), args.criterion, threshold, args.seed)
     size = write_tiny(checkpoint, args.out_dir, not args.no_cache, exits, args.fill)
     print(f"{args.out_dir}: {config.layers} layers, hidden {config.hidden}, vocabulary {config.vocab}, {size} bytes of weights")
     for s in exits:

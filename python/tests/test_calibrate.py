@@ -409,7 +409,8 @@ def test_policy_file(tmp_path):
     [
         (["--agreement", "0.85"], "Learn-then-Test (hb, 300 documents): agreement >= 0.85 with probability 0.95, by document\n"),
         (["--agreement", "0.85", "--method", "sweep"], "Sweep: agreement >= 0.85"),
-        (["--excess", "0.05", "--resplits", "20"], "Learn-then-Test (betting, 300 documents): excess <= 0.05 nats"),
+        (["--excess", "0.05", "--resplits", "20"], "Learn-then-Test (betting, 300 documents): excess <= 0.05 nats (cut at +-1 per token) with probability 0.95"),
+        (["--excess", "0.05", "--bound", "0.5", "--method", "sweep"], "Sweep: excess <= 0.05 nats (cut at +-0.5 per token)"),
         (["--method", "capacity", "--capacity", "0.8,0.4"], "Capacities 0.8,0.4"),
     ],
 )
@@ -419,6 +420,7 @@ def test_command(flags, says, tmp_path, capsys):
     assert run_main(main, [str(tmp_path / "t.npz"), *flags, "-o", str(tmp_path / "policy.toml")]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith(says), printed
+    assert (tmp_path / "policy.toml").read_text().startswith(f"# {says.rstrip()}")
     exits = tomllib.loads((tmp_path / "policy.toml").read_text())["exits"]
     report = trace.split((0.3, 0.5, 0.2), 0)[2]
     leave = [[exits[n].get("threshold", NEVER) for n in trace.names][p] <= report.scores[:, p] for p in range(2)]
@@ -445,6 +447,10 @@ def test_command_keeps_full_depth_and_refuses(tmp_path, capsys):
         (["--agreement", "1.5"], "--agreement 1.5 must lie inside 0..1"),
         (["--agreement", "0.9", "--excess", "0.1"], "give either --agreement or --excess"),
         (["--excess", "2"], "--excess must lie inside 0..--bound (1)"),
+        (["--excess", "nan"], "--excess must lie inside 0..--bound (1)"),
+        (["--excess", "0.01", "--bound", "inf"], "--bound inf must be a finite number above 0"),
+        (["--excess", "0.01", "--bound", "nan"], "--bound nan must be a finite number above 0"),
+        (["--seed", "-1"], "--seed -1 is negative; accepted: 0 and above"),
         (["--method", "capacity"], "--method capacity and --capacity belong together"),
         (["--method", "capacity", "--capacity", "a,b"], "--capacity a,b: must be numbers separated by commas"),
         (["--method", "sweep", "--resplits", "5"], "--resplits must be a count, and belongs to --method ltt"),
@@ -453,6 +459,25 @@ def test_command_keeps_full_depth_and_refuses(tmp_path, capsys):
         assert run_main(main, [str(tmp_path / "t.npz"), *flags, "-o", str(out)]) == 1
         assert capsys.readouterr().err == f"error: {message}\n"
     assert out.read_text() == "mine"
+    for path, message in ((tmp_path, "is a folder"), (tmp_path / "none" / "p.toml", "there is no folder")):
+        assert run_main(main, [str(tmp_path / "t.npz"), "-o", str(path)]) == 1
+        assert capsys.readouterr().err.startswith(f"error: {path}: {message}")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["policy.toml", "t.npz"]
+
+
+def test_a_spoilt_file_is_refused_in_one_line(tmp_path):
+    """Any byte may flip: zip headers, compressed data, numpy's headers, and what no check finds."""
+    path = tmp_path / "t.npz"
+    hand_trace().save(path)
+    data, refused = path.read_bytes(), 0
+    for i in range(0, len(data), 3):
+        path.write_bytes(data[:i] + bytes([data[i] ^ 0xFF]) + data[i + 1 :])
+        try:
+            TraceFile.load(path)
+        except UserError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+    assert refused > len(data) / 6
 
 
 def test_free_threshold_in_log_odds(tmp_path, capsys):

@@ -244,6 +244,14 @@ def refused(args, said, capsys):
     assert re.search(said, err) and err.count("\n") == 1, err
 
 
+def test_output_that_is_no_file(folder, tmp_path, capsys):
+    """Refused before the weights are copied beside it."""
+    (tmp_path / "s.toml").write_text(EXIT)
+    for out, said in ((tmp_path, "is a folder"), (tmp_path / "none" / "out.onnx", "there is no folder")):
+        refused([str(folder / "model.onnx"), str(tmp_path / "s.toml"), str(out)], f"^error: {out}: {said}", capsys)
+    assert [p.name for p in tmp_path.iterdir()] == ["s.toml"]
+
+
 @pytest.mark.parametrize("name", ["model.json", "model.onnx", "model.textproto"])
 def test_input_that_is_no_onnx_file(name, tmp_path, capsys):
     """Each ending has a parser of its own in the onnx package; some explain themselves over several lines."""

@@ -102,4 +102,24 @@ def test_fit_command(rank, tmp_path, capsys):
     assert run_main(main, [str(source), str(tmp_path / "o2"), "--layers", "3"]) == 1
     assert run_main(main, [str(source), str(tmp_path / "o2"), "--layers", "1", "--text", str(tmp_path / "none")]) == 1
     err = capsys.readouterr().err
-    assert "--recalibrate" in err and "outside 1..2" in err and "not enough text" in err and not (tmp_path / "o2").exists()
+    assert "--recalibrate" in err and "outside 1..2" in err and "--text " in err and not (tmp_path / "o2").exists()
+
+
+REFUSED = [
+    (["--layers", "a"], "--layers 'a' is not a list of layer numbers"),
+    (["--layers", "1,,2"], "--layers '1,,2'"),
+    (["--layers", "1", "--text", "{}/none.txt"], "--text {}/none.txt: no such file or folder"),
+    (["--layers", "1", "--text", "{}/few.txt"], "not enough text"),
+]
+
+
+@pytest.mark.parametrize("flags, said", REFUSED, ids=[s for _, s in REFUSED])
+def test_refusals_name_the_flag(flags, said, tmp_path, capsys):
+    source = write_hf(tmp_path / "hf", tiny_checkpoint(tiny_config(layers=3, context=64), seed=9))
+    (tmp_path / "few.txt").write_text("a word")
+    assert run_main(main, [str(source), str(tmp_path / "out"), *(f.format(tmp_path) for f in flags)]) == 1
+    err = capsys.readouterr().err
+    assert said.format(tmp_path) in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
+    (tmp_path / "out").write_text("mine")
+    assert run_main(main, [str(source), str(tmp_path / "out"), "--layers", "1"]) == 1
+    assert f"error: {tmp_path / 'out'}: " in capsys.readouterr().err and (tmp_path / "out").read_text() == "mine"

@@ -5,6 +5,8 @@ import numpy as np
 import onnx
 import pytest
 
+from ee.errors import UserError
+from ee.folders import whole_file, whole_folder
 from ee.numpy_llama import NumpyLlama
 from ee.oracle import Oracle
 from ee.tiny import tiny_checkpoint, tiny_config, write_tiny
@@ -80,3 +82,22 @@ def test_out_dir_is_replaced_whole(checkpoint, tmp_path, monkeypatch):
         write_tiny(bad, out)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == before
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_errors_name_the_path_that_was_given(tmp_path):
+    """Files are written under a hidden name first; no message may show it."""
+    (tmp_path / "folder" / "model.onnx").mkdir(parents=True)
+    (tmp_path / "file").write_text("mine")
+    for out in ("folder", "none/out", "file/out"):
+        with pytest.raises(UserError, match=f"^{tmp_path / out}: "), whole_file(tmp_path / out):
+            pytest.fail("nothing is to be written")
+    for out in ("file", "file/out", "file/deep/out"):
+        with pytest.raises(UserError, match=f"^{tmp_path / out}: '{tmp_path}/file' is a file"), whole_folder(tmp_path / out):
+            pytest.fail("nothing is to be written")
+    for make, out, full in ((whole_file, "m", "m"), (whole_folder, "m", "m"), (whole_folder, "folder", "folder/model.onnx")):
+        with pytest.raises(OSError) as caught, make(tmp_path / out) as partial:
+            if out == "m":
+                (partial / "deeper" / "file").write_text("there is no such folder")
+            (partial / "model.onnx").write_text("whose place a folder holds")
+        assert caught.value.filename == str(tmp_path / full)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError, run_main
+from ..folders import check_output_file
 from .executed import Executed, is_executed
 from .ltt import P_VALUES, UNITS, Resplits, Target, learn_then_test, policies, resplits
 from .outcome import NEVER, Outcome, bootstrap, forced, leaving, outcome, random_exits, token_values
@@ -81,7 +82,7 @@ def _executed(run: Executed, target: Target, wish: str, args) -> int:
         print(f"layers {run.layers[passed - 1]:.3f}, cost {run.cost[passed - 1]:.3f} of {run.full_cost:.3f}, agreement {agrees.mean():.4f}, excess {excess.mean():+.4f}")
     if args.resplits:
         print_resplits(run.resplits(target, args.resplits, seed=args.seed))
-    if args.output:
+    if args.output is not None:
         write_policy(Path(args.output), run, thresholds, what)
     return 0
 
@@ -109,16 +110,23 @@ def main(argv) -> int:
     for flag, value in (("--agreement", agreement), ("--epsilon", args.epsilon)):
         if not 0 < value < 1:
             raise UserError(f"{flag} {value:g} must lie inside 0..1")
-    if args.bound <= 0 or loss and not 0 < args.excess < args.bound:
+    if not 0 < args.bound < float("inf"):
+        raise UserError(f"--bound {args.bound:g} must be a finite number above 0")
+    if loss and not 0 < args.excess < args.bound:
         raise UserError(f"--excess must lie inside 0..--bound ({args.bound:g})")
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed} is negative; accepted: 0 and above")
     if (args.capacity is not None) != (args.method == "capacity"):
         raise UserError("--method capacity and --capacity belong together")
     if args.resplits < 0 or args.resplits and args.method != "ltt":
         raise UserError("--resplits must be a count, and belongs to --method ltt")
+    if args.output is not None:
+        check_output_file(args.output)
     p_value = args.p_value or ("betting" if loss else "hb")
     delta, risk = (args.excess, "loss") if loss else (1 - agreement, "agreement")
     target = Target(delta, args.epsilon, risk, args.bound, p_value, args.unit, args.shared)
-    wish = f"excess <= {args.excess:g} nats" if loss else f"agreement >= {agreement:g}"
+    # The tested risk is the cut one: tokens that lose more than the bound count as losing the bound.
+    wish = f"excess <= {args.excess:g} nats (cut at +-{args.bound:g} per token)" if loss else f"agreement >= {agreement:g}"
     if is_executed(args.trace):
         if args.method != "ltt" or args.shared:
             raise UserError("--method ltt without --shared is what executed policies are for; others choose thresholds from a trace")
@@ -147,7 +155,7 @@ def main(argv) -> int:
     print("\n".join(table(report, used, 1000, args.seed)))
     if args.resplits:
         print_resplits(resplits(trace, target, args.resplits, seed=args.seed))
-    if args.output:
+    if args.output is not None:
         write_policy(Path(args.output), trace, thresholds, what)
     return 0
 

@@ -50,8 +50,9 @@ def read_arrays(path: str | Path, wanted: list[str], optional: tuple[str, ...] =
             if unknown := [n for n in file.files if n not in wanted]:
                 raise UserError(f"{path}: unknown array {unknown[0]}; a trace has {', '.join(wanted)}")
             return {n: file[n] for n in file.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, UserError):
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError) as error:
+        # Spoilt bytes come to light wherever the zip reader meets them; only an error of the file system has a name.
+        if isinstance(error, UserError) or getattr(error, "filename", None) is not None:
             raise
         raise UserError(f"{path}: not a .npz file of plain arrays") from None
 

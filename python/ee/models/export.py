@@ -15,6 +15,7 @@ from torch import nn
 
 from ..errors import UserError, run_main
 from ..fields import is_threshold
+from ..folders import check_output_file
 from ..nn import Exit, functional as ops
 from ..torch_export import OPSETS, export_rows
 from .decoder import Decoder
@@ -129,6 +130,7 @@ def main(argv) -> None:
     parser.add_argument("--opset", type=int, default=20, choices=OPSETS)
     parser.add_argument("--scripted", action="store_true", help="scores are inputs, to force depths")
     args = parser.parse_args(argv)
+    check_output_file(args.out)
     model = Decoder.load(args.model)
     try:
         thresholds = [float(t) for t in args.thresholds.split(",")] if args.thresholds is not None else [0.0] * threshold_count(model)
