@@ -6,7 +6,6 @@ with a low-rank term per linear map. `error` is the Frobenius norm of all weight
 """
 
 import sys
-import time
 
 import numpy as np
 from _common import SOURCE, show, table
@@ -36,35 +35,13 @@ def page(result) -> str:
     )  # fmt: skip
 
 
-def windows_of(data, tokenizer, split, count, length):
-    """[count, length + 1] ids of SmolLM2's tokenizer, from documents of the text that `ee.data` wrote."""
-    import torch
-    from tokenizers import Tokenizer
-
-    from ee.data.reader import open_tokens
-
-    stored, ours = open_tokens(data, split), Tokenizer.from_file(str(data / "tokenizer.json"))
-    order = np.random.default_rng(0).permutation(len(stored.documents))
-    pieces = []
-    for number in order:
-        entry = stored.documents[number]
-        words = ours.decode(stored.ids[entry.offset : entry.offset + min(entry.tokens, 4 * length)].tolist())
-        ids = tokenizer.encode(words, add_special_tokens=False).ids
-        if len(ids) > length:
-            pieces.append(ids[: length + 1])
-        if len(pieces) == count:
-            break
-    return torch.tensor(pieces)
-
-
 def main(argv):
-    import json
-
     import torch
-    from tokenizers import Tokenizer
 
     from ee.checkpoint import open_checkpoint
-    from ee.train.recursive import convert, truncate, uptrain
+    from ee.train.recursive import convert, truncate
+    from ee.train.retokenise import OtherTokens
+    from ee.train.rrt import BATCH, LENGTH, source_tokenizer, source_weights, uptrain
 
     parser = flags("train-rrt", __doc__, 10)
     parser.add_argument("--ranks", default="0,64,256,512")
@@ -74,9 +51,8 @@ def main(argv):
     torch.set_num_threads(options.threads)
     checkpoint, data = open_checkpoint(SOURCE), text(options.cache)
     source = checkpoint.config
-    weights = {n: torch.from_numpy(checkpoint.tensor(n)) for n in source.tensor_shapes()}
-    tokenizer = Tokenizer.from_str(json.dumps(checkpoint.files["tokenizer.json"]))
-    held_out = windows_of(data, tokenizer, "valid", 24, 128)
+    weights, tokenizer = source_weights(checkpoint), source_tokenizer(checkpoint, SOURCE)
+    held_out = OtherTokens(data, tokenizer, "valid", LENGTH).first(24)
 
     # The source itself: one recursion over all its layers.
     teacher = convert(weights, source, 1, 0, "cycle", "stepwise").eval()
@@ -124,19 +100,16 @@ def main(argv):
     def at_exit(x):
         return next(model.exit_logits(h) for d, h in model.states(x) if d == model.config.exits[0])
 
-    before, exit_before, began = perplexity(model, held_out), perplexity(at_exit, held_out), time.monotonic()
-    training = windows_of(data, tokenizer, "train", 2048, 128)
-    sizes = 4
-    # Steps that fit the budget are found by timing the first ones; the rate then falls to zero over exactly those.
-    probe_begin = time.monotonic()
-    uptrain(model, teacher, lambda step: training[step * sizes : (step + 1) * sizes], 2, 0.0, say=lambda line: None)
-    steps = min(len(training) // sizes, max(4, int(options.minutes * 60 / ((time.monotonic() - probe_begin) / 2))))
-    log = uptrain(model, teacher, lambda step: training[step * sizes : (step + 1) * sizes], steps, 2e-4, say=lambda line: print(line, flush=True))
+    before, exit_before = perplexity(model, held_out), perplexity(at_exit, held_out)
+    folder = options.cache / "train" / f"rrt-{best['init']}-{options.uptrain_rank}"
+    # A run that is there has trained weights, which the loop puts into the model.
+    run = uptrain(model, teacher, f"middle_cycle, {best['init']}", tokenizer, data, folder, options.minutes, say=lambda line: print(line, flush=True))
+    model.eval()
     result = {
         "source_perplexity": reference, "tokens": int(held_out[:, 1:].numel()), "full_rank_error": full_rank_error, "grid": grid,
         "uptraining": {
-            "init": best["init"], "rank": options.uptrain_rank, "steps": steps, "tokens_per_step": sizes * 128, "seconds": time.monotonic() - began, "before": before,
-            "after": perplexity(model, held_out), "exit_before": exit_before, "exit_after": perplexity(at_exit, held_out), "log": log[:: max(1, len(log) // 40)],
+            "init": best["init"], "rank": options.uptrain_rank, "steps": run.steps_done, "tokens_per_step": BATCH * LENGTH, "seconds": run.spent, "before": before,
+            "after": perplexity(model, held_out), "exit_before": exit_before, "exit_after": perplexity(at_exit, held_out), "log": run.rows[:: max(1, len(run.rows) // 40)],
         },
         "ok": full_rank_error < 1e-4,
     }  # fmt: skip

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What the flags of the training tools may be, in one place: argparse takes any number, and torch and numpy either fail on
+"""Flags that the training tools share, and what they may be: argparse takes any number, and torch and numpy either fail on
 some of them in words of their own or run with a budget that never ends."""
 
+import argparse
 import math
 
 import torch
@@ -10,6 +11,19 @@ from ..errors import UserError
 
 # Seeds are multiplied by 1,000,003 and become 64-bit keys, so they have 32 bits.
 RANGES = {"threads": (1, 1024), "steps": (1, math.inf), "windows": (1, math.inf), "policies": (1, math.inf), "seed": (0, 2**32 - 1)}
+RANGES |= {"recursions": (1, math.inf), "rank": (0, math.inf)}
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda (default: cuda where there is one)")
+
+
+def add_training(parser: argparse.ArgumentParser, minutes: float, steps: int) -> None:
+    parser.add_argument("--minutes", type=float, default=minutes, help=f"wall-clock budget, over all resumptions (default {minutes:g})")
+    parser.add_argument("--steps", type=int, default=steps, help=f"end earlier, after this many steps (default {steps})")
+    parser.add_argument("--seed", type=int, default=0)
+    add_machine(parser)
 
 
 def check_flags(args) -> None:

@@ -21,14 +21,18 @@ from .state import STATE, load_weights, read_state, write_state
 class Run:
     """One training in `folder`: state.pt (to resume), curve.csv, and when finished model.safetensors.
 
-    `batches(step)` gives what the objective takes, a tensor or a tuple of them; `validate(model)` a dict of losses, logged with each checkpoint."""
+    `batches(step)` gives what the objective takes, a tensor or a tuple of them; `validate(model)` a dict of losses, logged with each checkpoint.
+    What is made from another model brings its own `build()`, `objective` and, where it is no whole model, `save(model, folder)`."""
 
-    def __init__(self, recipe, folder, batches, validate, minutes: float, device: str = "cpu", seed: int = 0, say=print):
+    def __init__(
+        self, recipe, folder, batches, validate, minutes: float, device: str = "cpu", seed: int = 0, say=print, build=None, objective=None, save=None
+    ):
         self.recipe, self.folder, self.batches, self.validate = recipe, Path(folder), batches, validate
+        self.objective, self.write_model = objective or OBJECTIVES[recipe.objective], save or (lambda model, out: model.save(out))
         self.budget, self.device, self.seed, self.say = minutes * 60, device, seed, say
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(seed)
-        self.model = recipe.build().to(device)
+        self.model = (build or recipe.build)().to(device)
         self.optimiser = Optimiser(self.model, recipe)
         self.steps_done, self.spent, self.rows = 0, 0.0, []
         if (self.folder / STATE).exists():
@@ -62,13 +66,12 @@ class Run:
 
     def run(self, log_every: int = 20, save_every: float = 120.0, validate_every: float = 600.0) -> torch.nn.Module:
         """Train to the end of the steps or of the budget, whichever is first; seconds between saves and validations."""
-        objective, options = OBJECTIVES[self.recipe.objective], self.recipe.options
         sums, counts, saved, checked, shown = {}, {}, self.spent, self.spent, time.monotonic()
         while self.progress() < 1.0:
             began, step = time.monotonic(), self.steps_done
             batch = self._to_device(self.batches(step))
             with torch.autocast(self.device.split(":")[0], torch.bfloat16):
-                loss, parts = objective(self.model, batch, step, options)
+                loss, parts = self.objective(self.model, batch, step, self.recipe.options)
             if not torch.isfinite(loss):
                 raise UserError(f"{self.folder}: the loss is {loss.item()} at step {step}; lower adam_rate or muon_rate")
             loss.backward()
@@ -93,7 +96,7 @@ class Run:
                 saved = self.spent
                 self._save()
                 self._write_curve()
-        self.model.save(self.folder)
+        self.write_model(self.model, self.folder)
         self._write_curve()  # once more: a finished run may be resumed in a folder that holds its state only
         try:
             training_curve(self.folder)

@@ -6,14 +6,14 @@ from torch import nn
 
 
 class Optimiser:
-    """Two torch optimisers under one schedule. `rate(progress)` in [0, 1] scales both."""
+    """Two torch optimisers under one schedule. `rate(progress)` in [0, 1] scales both. With `muon_rate` 0 AdamW does all."""
 
     def __init__(self, model: nn.Module, recipe):
         self.recipe = recipe
         matrices, rest = [], []
         for name, p in model.named_parameters():
             if p.requires_grad:
-                (matrices if p.ndim == 2 and name.startswith("model.layers.") else rest).append(p)
+                (matrices if recipe.muon_rate and p.ndim == 2 and name.startswith("model.layers.") else rest).append(p)
         decayed = [p for p in rest if p.ndim == 2]
         plain = [p for p in rest if p.ndim != 2]
         self.rest = rest

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The trainings, as one table: model shape, objective, batch and optimiser. `python -m ee.train NAME ...` runs one."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 from ..models import Decoder, ModelConfig
@@ -44,6 +45,26 @@ class Recipe:
     def build(self) -> Decoder | Encoder:
         """A new model with random weights from torch's generator."""
         return (Encoder if isinstance(self.config, EncoderConfig) else Decoder)(self.config)
+
+
+@dataclass(frozen=True)
+class Distilled(Recipe):
+    """The training of something made from a finished model, towards that model's distribution: all by AdamW and slowly, since it
+    starts near its goal. `teacher` (see `fingerprint`) and `made` are here so that a run resumes with the same ones only."""
+
+    muon_rate: float = 0.0
+    weight_decay: float = 0.0
+    teacher: str = ""
+    made: str = ""
+
+
+def fingerprint(model: Decoder) -> str:
+    """A name for the model's weights, the same for the same bits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy())
+    return digest.hexdigest()
 
 
 def _small(**shape) -> ModelConfig:

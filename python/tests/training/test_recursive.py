@@ -8,7 +8,9 @@ torch = pytest.importorskip("torch")
 from ee import UserError  # noqa: E402
 from ee.checkpoint import LlamaConfig  # noqa: E402
 from ee.models import Decoder, ModelConfig  # noqa: E402
-from ee.train.recursive import convert, truncate, uptrain  # noqa: E402
+from ee.train.loop import Run  # noqa: E402
+from ee.train.recipes import Distilled  # noqa: E402
+from ee.train.recursive import convert, distilled, truncate  # noqa: E402
 
 SOURCE = LlamaConfig(6, 32, 4, 2, 8, 48, 61, 1000.0, 1e-5, 64, True)
 IDS = torch.randint(0, 61, (2, 12), generator=torch.Generator().manual_seed(0))
@@ -49,13 +51,15 @@ def test_truncation_is_what_a_conversion_of_that_rank_gives():
     assert truncate(large, 0).lora is None
 
 
-def test_uptraining_brings_the_model_nearer_to_its_teacher():
+def test_uptraining_brings_the_model_nearer_to_its_teacher(tmp_path):
     teacher = source()
     model = convert(teacher.state_dict(), SOURCE, 2, 4)
     batches = lambda step: torch.randint(0, 61, (8, 17), generator=torch.Generator().manual_seed(step))  # noqa: E731
+    recipe = Distilled(model.config, "recursive", "", batch=8, length=16, steps=60, warmup=5, adam_rate=3e-3)
     # Its targets are noise, so only the half of the loss that follows the teacher can be learned.
-    log = uptrain(model, teacher, batches, 60, 3e-3, say=lambda line: None)
-    assert sum(r["distance"] for r in log[-10:]) < 0.85 * sum(r["distance"] for r in log[:10])
+    run = Run(recipe, tmp_path, batches, lambda m: {}, 5.0, say=lambda line: None, build=lambda: model, objective=distilled(teacher))
+    run.run(log_every=10)
+    assert run.rows[-1]["distance"] < 0.85 * run.rows[0]["distance"]
 
 
 def test_what_cannot_be_converted():
