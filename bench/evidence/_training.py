@@ -51,6 +51,7 @@ def measure(recipe: str, options) -> dict:
 
     from ee.data.reader import open_tokens, validation_windows
     from ee.models import Decoder
+    from ee.train import few_rows
     from ee.train.data import spread
     from ee.train.evaluate import Evaluation
     from ee.train.recipes import RECIPES
@@ -67,6 +68,8 @@ def measure(recipe: str, options) -> dict:
     else:
         evaluation.with_exits(fit, training.ids)
     model.save(folder / "fitted", narrow=True)
+    if evaluation.heads:
+        few_rows.save(evaluation.heads, folder / "fitted")
     run = last_row(folder)
     beside = []
     for name in RECIPES[recipe].beside:

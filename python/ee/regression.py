@@ -4,6 +4,8 @@ maps and probes are fitted with."""
 
 import numpy as np
 
+PROBE = 2e-4  # `strength` of logistic regressions on a model's states
+
 
 def standardise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each column in float64; columns that do not vary get deviation 1."""

@@ -3,12 +3,14 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..data.reader import Windows, open_tokens, validation_windows, windows
+from ..checkpoint import read_json
+from ..data.reader import Tokens, Windows, open_tokens, validation_windows, windows
 from ..errors import UserError
 from ..models import Decoder
 from ..models.encoder import EncoderConfig
@@ -30,6 +32,16 @@ def batches(folder, recipe, seed: int) -> Callable[[int], torch.Tensor]:
     check_vocabulary(ids, recipe.config.vocab, folder)
     windows(ids, 0, 1, recipe.length, seed)  # too short a text is refused before a run's folder is made
     return lambda step: torch.from_numpy(windows(ids, step, recipe.batch, recipe.length, seed))
+
+
+def text_of(model: Decoder, where, folder, split: str = "train") -> Tokens:
+    """A split of the text in `folder`, refused where it is not in the tokens of `model`, which came from the folder `where`."""
+    text, theirs, own = open_tokens(folder, split), Path(folder) / "tokenizer.json", Path(where) / "tokenizer.json"
+    check_vocabulary(text.ids, model.config.vocab, folder)
+    # Runs of recipes bring no tokenizer: theirs is the text's.
+    if own.exists() and theirs.exists() and read_json(own) != read_json(theirs):
+        raise UserError(f"{folder}: its tokenizer.json is not that of {where}; give text in the model's tokens")
+    return text
 
 
 def spread(all_windows: Windows, rows: int) -> Windows:

@@ -15,10 +15,10 @@ import torch
 from ..calibrate.outcome import bootstrap
 from ..data.reader import Windows
 from ..models import Decoder
-from . import few_rows, gates, policies, probes
-from .collect import collect
+from . import gates, policies, probes
 from .cost import Cost, cost
 from .data import trained_thetas
+from .few_rows import FewRows
 from .policies import Outcome
 
 PRICES = (0.003, 0.006, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08)
@@ -92,6 +92,7 @@ class Evaluation:
     def __init__(self, model: Decoder, text: Windows, say=print):
         self.model, self.text, self.say, self.points = model.eval(), text, say, []
         self.losses: list[np.ndarray] = []  # of each point, per token
+        self.heads: dict[int, FewRows] = {}  # k-row heads, fitted by `with_exits`
         c = model.config
         if c.router:
             self.full = policies.run_routed(model, text, forced=lambda shape: torch.full(shape, c.recursions))
@@ -152,8 +153,8 @@ class Evaluation:
             self.add("fixed", {"depth": depth}, policies.run(model, self.text, policies.fixed(depth)) if depth != c.depth else self.full)
         if not c.exits:
             return
-        sample = collect(model, fit_text, ("margin",), with_states=True)
-        agreement, saved = probes.fit(sample, "agreement"), probes.fit(sample, "saved")
+        fitted = probes.fit_exits(model, fit_text, k=K_ROWS, stream=fit_tokens, criteria=("margin",))
+        sample, agreement, saved, self.heads = fitted.sample, fitted.probes["agreement"], fitted.probes["saved"], fitted.heads
         probes.install(model, saved)
         full = cost(c, np.array([c.depth])).weights
         for price in PRICES:
@@ -165,7 +166,7 @@ class Evaluation:
                 self._adaptive("probe saved, K,V propagated", {"price": price}, policies.probe(thresholds), probe_rows=1)
                 model.config = c
         if c.gates:
-            gates.install(model, gates.fit(sample, np.array([cost(c, np.array([d]), probe_rows=1).weights for d in sample.depths])))
+            gates.install(model, gates.fit(sample, gates.costs(c)))
             for q in LEVELS:
                 self._adaptive("gate cdf", {"q": q}, policies.cumulative(q), probe_rows=1)
         probes.install(model, agreement)
@@ -174,11 +175,9 @@ class Evaluation:
             self._adaptive("probe agreement", {"level": level}, policies.probe({d: logit for d in c.exits}), probe_rows=1)
             at = float(np.quantile(sample.scores["margin"], level))
             self._adaptive("margin", {"threshold": round(at, 3)}, policies.criterion("margin", {d: at for d in c.exits}), checks_logits=True)
-        table = few_rows.successors(fit_tokens, c.vocab, K_ROWS)
-        heads = few_rows.fit(model, sample, fit_text.inputs[fit_text.mask], table)
         for level in LEVELS:
             logit = float(np.log(level / (1 - level)))
-            self._adaptive("k-row head", {"k": K_ROWS, "level": level}, policies.few_rows(heads, logit), probe_rows=K_ROWS + 1)
+            self._adaptive("k-row head", {"k": K_ROWS, "level": level}, policies.few_rows(self.heads, logit), probe_rows=K_ROWS + 1)
         probes.install(model, saved)
 
     def routed(self, fit_text: Windows) -> None:

@@ -8,14 +8,20 @@ on "this exit's likeliest token is full depth's". Cost: k + 1 dot products of th
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
-from ..models import Decoder
-from ..regression import logistic
+from ..errors import UserError
+from ..models import Decoder, ModelConfig
+from ..regression import PROBE, logistic
 from .collect import Collected
-from .probes import STRENGTH
+
+FILE = "few_rows.safetensors"
+PIECE = 4096  # rows
 
 
 def successors(ids: np.ndarray, vocab: int, k: int) -> np.ndarray:
@@ -53,15 +59,46 @@ class FewRows:
         return torch.cat([torch.stack([top[..., 0], top[..., 0] - top[..., 1], odds], -1), h.float()], -1)
 
     def score(self, model: Decoder, h: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-        return self.features(model, h, ids, self.table) @ self.weight + self.bias
+        return self.features(model, h, ids, self.table.to(h.device)) @ self.weight.to(h.device) + self.bias
+
+
+def save(heads: dict[int, FewRows], folder) -> None:
+    """few_rows.safetensors: `table` i32 [vocab, k], the same for all exits, and per exit `exits.DEPTH.weight`, `.bias`."""
+    tensors = {"table": next(iter(heads.values())).table.to(torch.int32)}
+    for depth, head in heads.items():
+        tensors |= {f"exits.{depth}.weight": head.weight.float(), f"exits.{depth}.bias": torch.tensor([head.bias], dtype=torch.float32)}
+    save_file(tensors, Path(folder) / FILE)
+
+
+def load(folder, config: ModelConfig) -> dict[int, FewRows]:
+    """The heads that `save` wrote for a model of this shape."""
+    path = Path(folder) / FILE
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as e:
+        raise UserError(f"{path}: no k-row heads: {' '.join(str(e).split())[:200]}; python -m ee.train.probes --k writes them") from None
+    shapes = {"table": (config.vocab, None)} | {f"exits.{d}.{n}": (s,) for d in config.exits for n, s in (("weight", config.hidden + 3), ("bias", 1))}
+    for name in sorted(tensors.keys() ^ shapes.keys()):
+        raise UserError(f"{path}: tensor '{name}' is {'missing' if name in shapes else 'not one of a model with exits ' + str(config.exits)}")
+    for name, shape in shapes.items():
+        got = tuple(tensors[name].shape)
+        if len(got) != len(shape) or any(want not in (None, n) for n, want in zip(got, shape, strict=True)):
+            raise UserError(f"{path}: tensor '{name}' has shape {list(got)}; it must be {['k' if n is None else n for n in shape]}")
+    table = tensors["table"].long()
+    if table.shape[1] < 2 or table.min() < 0 or table.max() >= config.vocab:
+        raise UserError(f"{path}: tensor 'table' must hold at least 2 token ids per row, from 0 to {config.vocab - 1}")
+    return {d: FewRows(table, tensors[f"exits.{d}.weight"].float(), float(tensors[f"exits.{d}.bias"])) for d in config.exits}
 
 
 @torch.no_grad()
 def fit(model: Decoder, collected: Collected, ids: np.ndarray, table: np.ndarray) -> dict[int, FewRows]:
     """A head per exit; `ids` [rows] are the tokens of the collected rows."""
-    table, tokens, heads = torch.from_numpy(table), torch.from_numpy(np.asarray(ids, np.int64)), {}
+    device, table, heads = next(model.parameters()).device, torch.from_numpy(table), {}
+    tokens = torch.from_numpy(np.asarray(ids, np.int64))
     for i, depth in enumerate(model.config.exits):
-        x = FewRows.features(model, torch.from_numpy(collected.states[i]), tokens, table).numpy()
-        weight, bias = logistic(x, collected.agreement()[:, i], STRENGTH)
+        # In pieces: the candidates' rows of the LM head are k times as large as the states.
+        parts = zip(torch.from_numpy(collected.states[i]).split(PIECE), tokens.split(PIECE), strict=True)
+        x = torch.cat([FewRows.features(model, h.to(device), t.to(device), table.to(device)).cpu() for h, t in parts]).numpy()
+        weight, bias = logistic(x, collected.agreement()[:, i], PROBE)
         heads[depth] = FewRows(table, torch.from_numpy(weight).float(), bias)
     return heads

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from ..models import Decoder
 from ..regression import standardise
 from .collect import Collected
+from .cost import cost
 
 PRICE, BETA = 0.02, 0.05  # nats per cost unit, nats per nat of entropy
 ROUNDS = 100
@@ -51,6 +52,11 @@ def fit(collected: Collected, costs: np.ndarray, price: float = PRICE, beta: flo
         slope = w[:-1].detach().numpy() / deviation
         result.append((slope, float(w[-1].detach()) - float(slope @ mean)))
     return result
+
+
+def costs(config) -> np.ndarray:
+    """[R] cost units of a token that leaves after each loop."""
+    return np.array([cost(config, np.array([depth]), probe_rows=1).weights for depth in (*config.exits, config.depth)])
 
 
 def install(model: Decoder, fitted: list[tuple[np.ndarray, float]]) -> None:

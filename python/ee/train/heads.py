@@ -7,22 +7,27 @@ fitted on agreement with full depth. The model itself does not change, so the ex
 """
 
 import argparse
+import functools
 import sys
-import time
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..data.reader import open_tokens, validation_windows, windows
+from ..data.reader import Windows, validation_windows, windows
 from ..errors import UserError, run_main
 from ..exit_spec import ExitSpec, Head, save_spec
+from ..folders import whole_folder
 from ..models import Decoder
-from ..regression import logistic
-from .data import pieces, spread
-from .probes import STRENGTH
+from ..regression import PROBE, logistic
+from . import flags
+from .data import pieces, spread, text_of
+from .loop import Run
+from .recipes import Distilled, fingerprint
+
+STEPS, BATCH, LENGTH, RATE = 4000, 8, 128, 1e-3
 
 
 class MapHead(nn.Module):
@@ -36,37 +41,41 @@ class MapHead(nn.Module):
         return h @ self.map + self.bias
 
 
-def distil(model: Decoder, depths: tuple[int, ...], batches, minutes: float, rate: float = 1e-3, steps: int = 4000, say=print) -> dict[int, MapHead]:
-    """Heads for exits after `depths` layers; AdamW, rate falling linearly to zero over the steps or the budget."""
-    device = next(model.parameters()).device
-    heads = nn.ModuleDict({str(d): MapHead(model.config.hidden) for d in depths}).to(device)
-    optimiser = torch.optim.AdamW(heads.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
-    began, step, shown = time.monotonic(), 0, 0.0
-    while (progress := max(step / steps, (time.monotonic() - began) / (60 * minutes))) < 1:
-        x = batches(step)[:, :-1].to(device)
-        with torch.no_grad():
-            states = {d: h for d, h in model.states(x) if d in depths or d == model.config.depth}
-            goal = model.head(states[model.config.depth]).log_softmax(-1).flatten(0, 1)
-        distances = {d: F.kl_div(model.head(heads[str(d)](states[d])).log_softmax(-1).flatten(0, 1), goal, reduction="batchmean", log_target=True) for d in depths}
-        sum(distances.values()).backward()
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 20) * (1 - progress)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        model.zero_grad(set_to_none=True)
-        step += 1
-        if time.monotonic() - shown > 10:
-            shown = time.monotonic()
-            left = (shown - began) * (1 - progress) / max(progress, 1e-6)
-            say(f"step {step} {progress:4.0%}, {left / 60:.1f} min left: " + " ".join(f"exit{d} {v.item():.3f}" for d, v in distances.items()))
-    return {d: heads[str(d)] for d in depths}
+def towards(model: Decoder) -> Callable:
+    """The objective (as in `objectives.py`, with the heads in the model's place): the sum of the exits' distances to full depth."""
+
+    def distil(heads: nn.ModuleDict, ids: torch.Tensor, step: int, options) -> tuple[torch.Tensor, dict]:
+        # In float32: distances become smaller than what bfloat16 logits resolve.
+        with torch.autocast(ids.device.type, enabled=False):
+            with torch.no_grad():
+                states = {d: h for d, h in model.states(ids[:, :-1]) if str(d) in heads or d == model.config.depth}
+                goal = model.head(states[model.config.depth]).log_softmax(-1).flatten(0, 1)
+            outputs = {d: model.head(head(states[int(d)])).log_softmax(-1).flatten(0, 1) for d, head in heads.items()}
+            distances = {f"exit{d}": F.kl_div(z, goal, reduction="batchmean", log_target=True) for d, z in outputs.items()}
+            return sum(distances.values()), distances
+
+    return distil
+
+
+def new_run(
+    model: Decoder, depths: tuple[int, ...], batches, validate, folder, save,
+    minutes: float, steps: int = STEPS, rate: float = RATE, device: str = "cpu", seed: int = 0, say=print,
+) -> Run:  # fmt: skip
+    """The training of heads for exits after `depths` layers; `batches(step)` are ids [BATCH, LENGTH + 1]."""
+    model.to(device).eval().requires_grad_(False)
+    recipe = Distilled(
+        model.config, "distil", "exit heads", batch=BATCH, length=LENGTH, steps=steps, warmup=20, adam_rate=rate,
+        teacher=fingerprint(model), made=f"heads after {', '.join(map(str, depths))}",
+    )  # fmt: skip
+    build = lambda: nn.ModuleDict({str(d): MapHead(model.config.hidden) for d in depths})  # noqa: E731
+    return Run(recipe, folder, batches, validate, minutes, device, seed, say, build=build, objective=towards(model), save=save)
 
 
 @torch.no_grad()
 def measure(model: Decoder, heads: dict[int, MapHead | None], text, batch: int = 16) -> dict[int, dict]:
     """Per exit: loss in nats, KL(full || exit), agreement with full depth, states and agreement per row; None: the head as it is."""
     result = {d: {"loss": [], "distance": [], "agrees": [], "states": []} for d in heads}
-    for x, y, mask in pieces(text, batch):
+    for x, y, mask in pieces(text, batch, next(model.parameters()).device):
         states = {d: h[mask] for d, h in model.states(x) if d in heads or d == model.config.depth}
         goal = model.head(states[model.config.depth]).log_softmax(-1)
         for d, head in heads.items():
@@ -75,44 +84,63 @@ def measure(model: Decoder, heads: dict[int, MapHead | None], text, batch: int =
             result[d]["distance"].append((goal.exp() * (goal - z)).sum(-1))
             result[d]["agrees"].append(z.argmax(-1) == goal.argmax(-1))
             result[d]["states"].append(states[d])
-    return {d: {k: torch.cat(v).numpy() for k, v in r.items()} for d, r in result.items()}
+    return {d: {k: torch.cat(v).cpu().numpy() for k, v in r.items()} for d, r in result.items()}
+
+
+def write_spec(model: Decoder, heads: nn.ModuleDict, fit: Windows, held: Windows, folder, say) -> None:
+    """spec.toml and spec.safetensors with a probe per exit, fitted on `fit`; what the heads changed on `held` is said."""
+    maps, c = {int(d): head for d, head in heads.items()}, model.config
+    before, after, fitted = measure(model, dict.fromkeys(maps), held), measure(model, maps, held), measure(model, maps, fit)
+    specs = []
+    for d in maps:
+        probe = logistic(fitted[d]["states"], fitted[d]["agrees"], PROBE)
+        head = Head("map", {name: tensor.numpy() for name, tensor in maps[d].cpu().state_dict().items()})
+        specs.append(ExitSpec(d, "probe", 2.0, head, probe))
+        say(
+            f"exit after {d} of {c.depth}: loss {before[d]['loss'].mean():.4f} -> {after[d]['loss'].mean():.4f}, KL to full depth {before[d]['distance'].mean():.4f} -> "
+            f"{after[d]['distance'].mean():.4f}, agreement {np.mean(before[d]['agrees']):.3f} -> {np.mean(after[d]['agrees']):.3f}"
+        )
+    with whole_folder(folder, owned=(), seal="spec.toml") as partial:
+        save_spec(partial / "spec.toml", specs, "exact", "Exit heads distilled by ee.train.heads; scores are log-odds of agreeing with full depth.", np.float32)
+
+
+def exit_depths(text: str | None, config) -> tuple[int, ...]:
+    """What `--depths` says; None: the model's exits, else thirds of its depth."""
+    try:
+        depths = tuple(sorted({int(d) for d in text.split(",")})) if text else config.exits or tuple(sorted({d for d in (config.depth // 3, 2 * config.depth // 3) if d}))
+    except ValueError:
+        raise UserError(f"--depths '{text}' is not a list of numbers such as 2,4") from None
+    if not depths or not 1 <= depths[0] <= depths[-1] < config.depth:
+        raise UserError(f"--depths {text or '(default)'} must lie in 1..{config.depth - 1}, the model has {config.depth} layers")
+    return depths
 
 
 def main(argv) -> None:
     parser = argparse.ArgumentParser(prog="python -m ee.train.heads", description=__doc__.split("\n\n")[0])
     parser.add_argument("model", help="folder of a trained model (ee_config.json, model.safetensors)")
     parser.add_argument("data", help="folder written by python -m ee.data")
-    parser.add_argument("out", help="folder that gets spec.toml and spec.safetensors")
+    parser.add_argument("out", help="folder that gets spec.toml and spec.safetensors; a run that is there is resumed")
     parser.add_argument("--depths", help="layers after which rows may leave, such as 2,4; default: the model's exits, else thirds")
-    parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    flags.add_training(parser, 5, STEPS)
     args = parser.parse_args(argv)
+    flags.check_flags(args)
     torch.set_num_threads(args.threads)
-    model = Decoder.load(args.model).eval()
-    c = model.config
-    if c.router or c.loop_norm:
+    model = Decoder.load(args.model)
+    if model.config.router or model.config.loop_norm:
         raise UserError(f"{args.model}: exit heads are made for models without routers and without a norm after each loop")
-    try:
-        depths = tuple(int(d) for d in args.depths.split(",")) if args.depths else c.exits or (c.depth // 3, 2 * c.depth // 3)
-    except ValueError:
-        raise UserError(f"--depths '{args.depths}' is not a list of numbers such as 2,4") from None
-    if not all(1 <= d < c.depth for d in depths):
-        raise UserError(f"--depths {args.depths} must lie in 1..{c.depth - 1}")
-    training = open_tokens(args.data, "train")
-    heads = distil(model, depths, lambda step: torch.from_numpy(windows(training.ids, step, 8, 128, 1)), args.minutes, say=lambda s: print(s, flush=True))
-    fit, held = (spread(validation_windows(open_tokens(args.data, split), 128), 256) for split in ("train", "valid"))
-    before, after, fitted = measure(model, {d: None for d in depths}, held), measure(model, heads, held), measure(model, heads, fit)
-    specs = []
-    for d in depths:
-        weight, bias = logistic(fitted[d]["states"], fitted[d]["agrees"], STRENGTH)
-        head = Head("map", {"map": heads[d].map.detach().numpy(), "bias": heads[d].bias.detach().numpy()})
-        specs.append(ExitSpec(d, "probe", 2.0, head, (weight, bias)))
-        print(
-            f"exit after {d} of {c.depth}: loss {before[d]['loss'].mean():.4f} -> {after[d]['loss'].mean():.4f}, KL to full depth {before[d]['distance'].mean():.4f} -> "
-            f"{after[d]['distance'].mean():.4f}, agreement {np.mean(before[d]['agrees']):.3f} -> {np.mean(after[d]['agrees']):.3f}"
-        )
-    Path(args.out).mkdir(parents=True, exist_ok=True)
-    save_spec(Path(args.out) / "spec.toml", specs, "exact", "Exit heads distilled by ee.train.heads; scores are log-odds of agreeing with full depth.", np.float32)
+    depths, say = exit_depths(args.depths, model.config), functools.partial(print, flush=True)
+    training, held = text_of(model, args.model, args.data), text_of(model, args.model, args.data, "valid")
+    fit, held = (spread(validation_windows(tokens, LENGTH), 256) for tokens in (training, held))
+    sample = spread(held, 64)
+
+    def validate(heads: nn.ModuleDict) -> dict[str, float]:
+        measured = measure(model, {int(d): head for d, head in heads.items()}, sample)
+        return {f"exit{d}": float(m["distance"].mean()) for d, m in measured.items()}
+
+    batches = lambda step: torch.from_numpy(windows(training.ids, step, BATCH, LENGTH, args.seed))  # noqa: E731
+    batches(0)  # a text that is too short is refused before there is a folder
+    save = lambda heads, folder: write_spec(model, heads, fit, held, folder, say)  # noqa: E731
+    new_run(model, depths, batches, validate, args.out, save, args.minutes, args.steps, device=args.device, seed=args.seed, say=say).run()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Distilled exit heads, the classifier's exit rules, and the pictures."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -8,25 +10,37 @@ torch = pytest.importorskip("torch")
 
 from ee import UserError, load_spec  # noqa: E402
 from ee.data.reader import Windows  # noqa: E402
+from ee.errors import run_main  # noqa: E402
 from ee.models import Decoder, ModelConfig  # noqa: E402
 from ee.models.encoder import Encoder, EncoderConfig  # noqa: E402
 from ee.train import classifier, heads  # noqa: E402
+from ee.train.loop import Run  # noqa: E402
 from ee.train.plots import cost_curve, training_curve  # noqa: E402
+
+from .small_data import WORDS, word_tokenizer, write_text  # noqa: E402
 
 C = ModelConfig(vocab=40, hidden=32, heads=4, kv_heads=2, head_dim=8, ffn=48, block=3)
 
 
-def test_distilling_brings_the_exit_nearer_and_leaves_the_model_alone():
-    torch.manual_seed(0)
-    model = Decoder(C).eval()
+def write_model(folder, seed: int = 0) -> None:
+    torch.manual_seed(seed)
+    model = Decoder(C)
     with torch.no_grad():
         for p in model.parameters():
             if p.ndim == 2:
                 p.normal_(std=0.25)
+    model.save(folder)
+
+
+def test_distilling_brings_the_exit_nearer_and_leaves_the_model_alone(tmp_path):
+    write_model(tmp_path / "model")
+    model = Decoder.load(tmp_path / "model").eval()
     kept = {k: v.clone() for k, v in model.state_dict().items()}
     rng = np.random.default_rng(0)
     tokens = torch.from_numpy(rng.integers(0, C.vocab, (64, 17)))
-    made = heads.distil(model, (1, 2), lambda step: tokens[(step % 8) * 8 :][:8], 5.0, 3e-3, steps=150, say=lambda line: None)
+    batches, quiet = lambda step: tokens[(step % 8) * 8 :][:8], lambda line: None  # noqa: E731
+    run = heads.new_run(model, (1, 2), batches, lambda h: {}, tmp_path, lambda h, folder: None, 5.0, steps=150, rate=3e-3, say=quiet)
+    made = {int(d): head for d, head in run.run().items()}
     text = Windows(tokens.numpy()[:, :-1], tokens.numpy()[:, 1:], np.ones((64, 16), bool), np.arange(64))
     before, after = heads.measure(model, {1: None, 2: None}, text), heads.measure(model, made, text)
     for d in (1, 2):
@@ -39,21 +53,59 @@ def test_distilling_brings_the_exit_nearer_and_leaves_the_model_alone():
     assert before[1]["distance"][5] == pytest.approx(float((p * (p / q).log()).sum()), abs=1e-4)
 
 
-def test_heads_become_an_exit_spec(tmp_path, monkeypatch):
-    Decoder(C).save(tmp_path / "model")
-    rng = np.random.default_rng(1)
-    ids = rng.integers(1, C.vocab, 4000).astype(np.uint16)
-    ids[-1] = 0
-    data = tmp_path / "data"
-    data.mkdir()
-    for split in ("train", "valid"):
-        ids.tofile(data / f"{split}.bin")
-        (data / f"{split}.index.json").write_text('{"documents": [{"name": "a", "domain": "b", "offset": 0, "tokens": 3999, "bytes": 9000}]}')
-    heads.main([str(tmp_path / "model"), str(data), str(tmp_path / "out"), "--minutes", "0.02"])
-    specs, fill = load_spec(tmp_path / "out" / "spec.toml")
+@pytest.fixture
+def files(tmp_path):
+    write_model(tmp_path / "model")
+    return str(tmp_path / "model"), str(write_text(tmp_path / "data"))
+
+
+def test_heads_become_an_exit_spec_and_resume(files, tmp_path, capsys, monkeypatch):
+    flags = ["--steps", "24", "--device", "cpu"]
+    heads.main([*files, str(tmp_path / "whole"), *flags])
+    assert "min left" in capsys.readouterr().out
+    specs, fill = load_spec(tmp_path / "whole" / "spec.toml")
     assert fill == "exact" and [(s.layer, s.head.kind, s.criterion) for s in specs] == [(1, "map", "probe"), (2, "map", "probe")]
-    with pytest.raises(UserError, match="--depths"):
-        heads.main([str(tmp_path / "model"), str(data), str(tmp_path / "out"), "--depths", "3"])
+    assert {"state.pt", "curve.csv", "curve.png", "spec.safetensors"} <= {p.name for p in (tmp_path / "whole").iterdir()}
+    assert (tmp_path / "whole" / "curve.csv").read_text().startswith("step,tokens,seconds,exit1,exit2,valid.exit1,valid.exit2\n")
+    with monkeypatch.context() as patch:  # stop in the middle, as a kill would, at a checkpoint
+        patch.setattr(Run, "progress", lambda run: 1.0 if run.steps_done >= 11 else run.steps_done / 24)
+        heads.main([*files, str(tmp_path / "parts"), *flags])
+    heads.main([*files, str(tmp_path / "parts"), *flags])
+    for name in ("spec.toml", "spec.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    with pytest.raises(UserError, match="another recipe"):
+        heads.main([*files, str(tmp_path / "parts"), *flags, "--depths", "2"])
+    write_model(tmp_path / "model", seed=1)
+    with pytest.raises(UserError, match="another recipe"):
+        heads.main([*files, str(tmp_path / "parts"), *flags])
+
+
+def test_a_budget_ends_the_heads(files, tmp_path):
+    heads.main([*files, str(tmp_path / "out"), "--minutes", "0.02", "--steps", "1000000", "--depths", "2,1,2", "--device", "cpu"])
+    assert [s.layer for s in load_spec(tmp_path / "out" / "spec.toml")[0]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "more, said",
+    [(["--depths", "3"], "--depths 3 must lie in 1..2"), (["--depths", "a"], "--depths 'a' is not a list"), (["--minutes", "0"], "--minutes 0 must be"),
+     (["--minutes", "nan"], "--minutes nan must be"), (["--minutes", "-1"], "--minutes -1 must be"), (["--threads", "0"], "--threads 0 is outside 1..1024"), (["--device", "gpu"], "--device 'gpu'")],
+)  # fmt: skip
+def test_heads_refuse_flags(files, tmp_path, capsys, more, said):
+    assert run_main(heads.main, [*files, str(tmp_path / "out"), *more]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {said}") and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_heads_refuse_models_and_texts(files, tmp_path):
+    for changes, said in (({"vocab": 30}, "has token 39, but the model's vocabulary is 0..29"), ({"block": 1}, "the model has 1 layers"), ({"recursions": 2, "loop_norm": True}, "without a norm")):
+        Decoder(dataclasses.replace(C, **changes)).save(tmp_path / "model")
+        with pytest.raises(UserError, match=said):
+            heads.main([*files, str(tmp_path / "out")])
+    write_model(tmp_path / "model")
+    word_tokenizer(WORDS, 3).save(str(tmp_path / "model" / "tokenizer.json"))
+    with pytest.raises(UserError, match="tokenizer.json is not that of"):
+        heads.main([*files, str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_entropy_and_patience_by_hand():
