@@ -137,4 +137,4 @@ def test_bad_folders(path, text, said, work, capsys):
 def test_a_file_in_the_place_of_the_folder(work, capsys):
     (work / "file").write_text("mine")
     assert run_main(main, ["run", "result.json", "data", "file"]) == 1
-    assert "not a directory" in capsys.readouterr().err and (work / "file").read_text() == "mine"
+    assert "is a file, accepted: a folder" in capsys.readouterr().err and (work / "file").read_text() == "mine"
