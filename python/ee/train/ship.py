@@ -57,6 +57,7 @@ def card(name: str, record: dict, manifest: dict, size: int) -> str:
         "## What depth buys", "",
         f"Measured on {result['tokens_measured']:,} tokens of {result['documents_measured']} held-out documents, on the weights as they are stored. Costs are per token, in units of one layer's "
         f"{result['unit_macs']:,} multiply-adds (= its weights); the head is counted. Every number: `bench/results/{record['item']}.json`.", "",
+        *([f"It was trained with shares {', '.join(f'{x:.3g}' for x in c['capacities'])} of the rows in its recursions; all rows at one depth, full depth too, lie outside of that.", ""] if c["router"] else []),
         "| policy | mean layers | multiply-adds | weights read | loss | above full depth | agreement | random exits: loss |", "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]  # fmt: skip
     shown = fixed + [p for p in (_best(result["points"], r) for r in (1.25, 1.5, 2.0)) if p is not None]
