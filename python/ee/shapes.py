@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from .errors import UserError
+from .fields import shown
 
 NULL = type(None)
 _NAMES = {dict: "an object", list: "a list", str: "text", int: "an integer", float: "a number", bool: "true or false", NULL: "null"}
@@ -20,7 +21,7 @@ def check_shape(value, shape, where: str, field: str = "") -> None:
     # type() of plain values: a bool is an int to isinstance, and no count is meant by `true`.
     if not any(isinstance(value, kind) if kind in (dict, list) else type(value) is kind or kind is float and type(value) is int for kind in kinds):
         said = f"{field}: must be" if field else "must hold"
-        raise UserError(f"{where}: {said} {' or '.join(_NAMES[kind] for kind in kinds)}, but got {_short(value)}")
+        raise UserError(f"{where}: {said} {' or '.join(_NAMES[kind] for kind in kinds)}, but got {shown(value)}")
     if isinstance(shape, dict):
         for name, inner in shape.items():
             path = f"{field}.{name}" if field else name
@@ -30,11 +31,6 @@ def check_shape(value, shape, where: str, field: str = "") -> None:
     elif isinstance(shape, list):
         for i, item in enumerate(value):
             check_shape(item, shape[0], where, f"{field}[{i}]")
-
-
-def _short(value) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def read_shaped(path: str | Path, shape, writer: str):
