@@ -94,7 +94,7 @@ def plain_export(model, path, opset: int, cache: bool, optimize: bool) -> None:
 
 
 FOREIGN = [
-    ("Llama", 18, False, True, "exact"),
+    pytest.param("Llama", 18, False, True, "exact", marks=pytest.mark.slow),
     pytest.param("Qwen2", 20, True, True, "propagate", marks=pytest.mark.slow),
     pytest.param("Llama", 23, False, False, "propagate", marks=pytest.mark.slow),
     pytest.param("Llama", 18, True, False, "exact", marks=pytest.mark.slow),

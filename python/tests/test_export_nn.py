@@ -121,7 +121,7 @@ VARIANTS = {
     "token-choice-share": token_choice,
 }
 CASES = [
-    ("cdf-skip", 18, False),
+    pytest.param("cdf-skip", 18, False, marks=slow),
     ("threshold-skip", 23, False),
     pytest.param("lora-exact", 20, True, marks=slow),
     pytest.param("delta-copy", 23, False, marks=slow),

@@ -28,7 +28,7 @@ def run(path, inputs):
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(["logits", "depth"], inputs)
 
 
-QUICK = ("exits, propagate", "routers")
+QUICK = ("exits, propagate",)  # routers: `test_shipped`
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_onnx_runtime_equals_torch(kind, opset, tmp_path):
     assert len(weights) == len(set(weights)) and sum("q_proj" in w and "lora" not in w for w in weights) <= model.config.physical_layers
 
 
-@pytest.mark.parametrize("kind", ["exits, propagate", "routers"])
+@pytest.mark.parametrize("kind", ["exits, propagate", pytest.param("routers", marks=pytest.mark.slow)])
 def test_scripts_force_depths(kind, tmp_path):
     changes, thresholds = KINDS[kind]
     model, _ = make(**changes)
