@@ -24,6 +24,11 @@ def run_main(main, argv=None):
     return 1
 
 
+def one_line(error: Exception, most: int | None = 200) -> str:
+    """A library's text about `error` as part of a message of ours: on one line, and cut to `most` characters."""
+    return " ".join(str(error).split())[:most]
+
+
 def _say(message: str) -> None:
     """Print an error as one line, also where a library's text or a file's name has several."""
     print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)

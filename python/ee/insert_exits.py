@@ -26,7 +26,7 @@ from onnx import TensorProto
 
 from . import criteria
 from .adaptive import DOMAIN, attach_bodies
-from .errors import UserError, run_main
+from .errors import UserError, one_line, run_main
 from .exit_spec import ExitSpec, check_specs, load_spec
 from .folders import check_output_file, whole_file
 from .onnx_builder import GraphBuilder
@@ -178,7 +178,7 @@ def write_exits(source, out, specs: list[ExitSpec], fill: str = "exact", scripte
     except OSError:
         raise
     except Exception as error:  # protobuf's DecodeError has no stable home; its text may have several lines
-        raise UserError(f"{source} is not a readable ONNX file: {' '.join(str(error).split())}") from None
+        raise UserError(f"{source} is not a readable ONNX file: {one_line(error, None)}") from None
     result = add_exits(model, specs, fill, scripted, exit_depth)
     files = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
     for file in sorted(files):

@@ -39,8 +39,13 @@ def read_shaped(path: str | Path, shape, writer: str):
         value = json.loads(Path(path).read_text("utf-8"))
     except (ValueError, RecursionError) as e:
         raise UserError(f"{path}: not JSON: {e}; {writer} writes it") from None
+    check_written(value, shape, path, writer)
+    return value
+
+
+def check_written(value, shape, path: str | Path, writer: str) -> None:
+    """`check_shape` of what was read from `path`."""
     try:
         check_shape(value, shape, str(path))
     except UserError as e:
         raise UserError(f"{e}; {writer} writes it") from None
-    return value

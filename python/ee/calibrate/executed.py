@@ -23,10 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..folders import whole_file
 from .ltt import Resplits, Target, by_document, fixed_sequence, repeated
 from .search import token_risk
-from .trace_file import RULES, read_arrays
+from .trace_file import RULES, read_arrays, write_arrays
 
 _KINDS = {"thresholds": ("iuf", 2), "cost": ("iuf", 1), "layers": ("iuf", 1), "agrees": ("b", 2), "excess": ("iuf", 2), "document": ("iu", 1)}
 
@@ -85,8 +84,7 @@ class Executed:
 
     def save(self, path: str | Path) -> None:
         """Write the .npz file, whole or not at all."""
-        with whole_file(path) as partial, open(partial, "wb") as file:
-            np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+        write_arrays(path, self)
 
     @staticmethod
     def load(path: str | Path) -> "Executed":

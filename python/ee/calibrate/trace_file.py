@@ -38,6 +38,12 @@ _NUMBERS = {"point_depth": (np.int64, 1), "depths": (np.int64, 1), "cost": (np.f
 _NUMBERS |= {"scores": (np.float32, 2), "loss": (np.float32, 2), "argmax": (np.int32, 2), "document": (np.int64, 1)}
 
 
+def write_arrays(path: str | Path, record) -> None:
+    """The fields of a dataclass as an .npz file."""
+    with whole_file(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **{f.name: np.asarray(getattr(record, f.name)) for f in fields(record)})
+
+
 def read_arrays(path: str | Path, wanted: list[str], optional: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by name: all of `wanted`, of which the `optional` ones may be missing, and no others."""
     try:
@@ -137,8 +143,7 @@ class TraceFile:
 
     def save(self, path: str | Path) -> None:
         """Write the .npz file, whole or not at all."""
-        with whole_file(path) as partial, open(partial, "wb") as file:
-            np.savez_compressed(file, **{f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+        write_arrays(path, self)
 
     @staticmethod
     def load(path: str | Path) -> "TraceFile":

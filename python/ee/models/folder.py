@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 
 CONFIG, WEIGHTS = "ee_config.json", "model.safetensors"
 
@@ -35,5 +35,5 @@ def load(folder, kind, build) -> torch.nn.Module:
     try:
         model.load_state_dict({name: tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()})
     except (OSError, RuntimeError, SafetensorError) as e:
-        raise UserError(f"{folder / WEIGHTS}: {' '.join(str(e).split())}") from None
+        raise UserError(f"{folder / WEIGHTS}: {one_line(e, None)}") from None
     return model

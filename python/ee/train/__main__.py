@@ -5,11 +5,10 @@ import argparse
 import dataclasses
 import sys
 
-import torch
 
 from ..errors import run_main
 from .data import prepare
-from .flags import check_flags
+from .flags import add_training, take_flags
 from .loop import Run
 from .recipes import RECIPES
 
@@ -22,18 +21,13 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("recipe", choices=RECIPES, metavar="RECIPE")
     parser.add_argument("data", help="folder written by python -m ee.data")
     parser.add_argument("out", help="folder of this run; a run that is there is resumed")
-    parser.add_argument("--minutes", type=float, default=12, help="wall-clock budget, over all resumptions (default 12)")
-    parser.add_argument("--steps", type=int, help="end earlier, after this many steps")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_training(parser, 12, None)
     return parser.parse_args(argv)
 
 
 def main(argv) -> None:
     args = _arguments(argv)
-    check_flags(args)
-    torch.set_num_threads(args.threads)
+    take_flags(args)
     recipe = RECIPES[args.recipe]
     recipe = dataclasses.replace(recipe, steps=recipe.steps if args.steps is None else args.steps, options=dataclasses.replace(recipe.options, seed=args.seed))
     recipe, read, validate = prepare(recipe, args.data, args.seed)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..criteria import score_of_logits
-from ..errors import UserError
+from ..errors import UserError, one_line
 
 PAD = 0
 LEAST = 400  # descriptions a section needs to become a class
@@ -86,7 +86,7 @@ def load(folder, length: int) -> tuple[Texts, Texts]:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as e:  # the library raises nothing more special
-        raise UserError(f"{path}: not a tokenizer: {' '.join(str(e).split())[:200]}; python -m ee.data {folder} writes it") from None
+        raise UserError(f"{path}: not a tokenizer: {one_line(e)}; python -m ee.data {folder} writes it") from None
     return texts(tokenizer, length)
 
 

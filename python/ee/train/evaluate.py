@@ -93,11 +93,7 @@ class Evaluation:
         self.model, self.text, self.say, self.points = model.eval(), text, say, []
         self.losses: list[np.ndarray] = []  # of each point, per token
         self.heads: dict[int, FewRows] = {}  # k-row heads, fitted by `with_exits`
-        c = model.config
-        if c.router:
-            self.full = policies.run_routed(model, text, forced=lambda shape: torch.full(shape, c.recursions))
-        else:
-            self.full = policies.run(model, text, policies.fixed(c.depth))
+        self.full = policies.full_depth(self.model, text)
 
     def add(self, policy: str, setting: dict, outcome: Outcome, random: Outcome | None = None, checks_logits: bool = False, probe_rows: int = 0) -> Point:
         price: Cost = cost(self.model.config, outcome.depths, checks_logits, probe_rows)
@@ -185,8 +181,7 @@ class Evaluation:
         on other text (in logit space: sigma is exactly 1 in float32 for a large share of rows)."""
         model, c = self.model, self.model.config
         for r in range(1, c.recursions + 1):
-            same = lambda shape, r=r: torch.full(shape, r)  # noqa: E731
-            self.add("forced", {"recursions": r}, policies.run_routed(model, self.text, forced=same))
+            self.add("forced", {"recursions": r}, policies.run_forced(model, self.text, r) if r != c.recursions else self.full)
         settings = [("sigma > 1/2", trained_thetas(c))]
         for power in POWERS:
             rates = tuple(round(capacity**power, 3) for capacity in c.capacities)

@@ -9,7 +9,6 @@ import argparse
 import sys
 
 import numpy as np
-import torch
 
 from ..calibrate.executed import Executed
 from ..calibrate.ltt import Target, policies as candidates
@@ -22,8 +21,9 @@ from ..models import Decoder
 from . import policies
 from .cost import cost
 from .data import sample_text
-from .flags import check_flags
+from .flags import add_threads, take_flags
 from .policies import Outcome
+from .traces import check_criterion, decision_names
 
 
 def path(fit: TraceFile, target: Target, count: int) -> np.ndarray:
@@ -36,7 +36,7 @@ def path(fit: TraceFile, target: Target, count: int) -> np.ndarray:
 
 def _check(model: Decoder, fit: TraceFile) -> None:
     c = model.config
-    names = tuple(f"r{r}" for r in range(1, c.recursions)) if c.router else tuple(f"e{d}" for d in c.exits)
+    names = decision_names(c)
     if fit.names != names or fit.rule != ("route" if c.router else "exit"):
         raise UserError(f"the trace decides at {', '.join(fit.names)} by rule {fit.rule}; the model at {', '.join(names) or 'no point'}")
 
@@ -57,10 +57,7 @@ def execute(model: Decoder, text: Windows, fit: TraceFile, target: Target, count
     thresholds = path(fit, target, count)
     if not len(thresholds):
         raise UserError("the trace gives no candidate that is cheaper than full depth")
-    if c.router:
-        full = policies.run_routed(model, text, forced=lambda shape: torch.full(shape, c.recursions))
-    else:
-        full = policies.run(model, text, policies.fixed(c.depth))
+    full = policies.full_depth(model, text)
     on_logits = criterion != "probe" and not c.router
     price = lambda depths: cost(c, depths, on_logits, 0 if c.router or on_logits else 1).weights  # noqa: E731
     made = []
@@ -84,12 +81,10 @@ def main(argv) -> None:
     parser.add_argument("--risk", choices=("agreement", "loss"), default="agreement", help="what the candidates trade against cost")
     parser.add_argument("--policies", type=int, default=12, help="how many candidates to run (default 12)")
     parser.add_argument("--windows", type=int, default=512, help="windows of 128 tokens, spread over the held-out documents (default 512)")
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads(parser)
     args = parser.parse_args(argv)
-    check_flags(args)
-    if args.criterion not in ("probe", *ON_LOGITS):
-        raise UserError(f"--criterion '{args.criterion}' is not one of probe, {', '.join(ON_LOGITS)}")
-    torch.set_num_threads(args.threads)
+    take_flags(args)
+    check_criterion(args.criterion)
     model = Decoder.load(args.model).eval()
     text = sample_text(args.data, "valid", model.config.vocab, 128, args.windows)
     made = execute(model, text, TraceFile.load(args.fit), Target(0.1, risk=args.risk), args.policies, args.criterion)

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..models import Decoder, ModelConfig
 from ..regression import PROBE, logistic
 from .collect import Collected
@@ -76,7 +76,7 @@ def load(folder, config: ModelConfig) -> dict[int, FewRows]:
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as e:
-        raise UserError(f"{path}: no k-row heads: {' '.join(str(e).split())[:200]}; python -m ee.train.probes --k writes them") from None
+        raise UserError(f"{path}: no k-row heads: {one_line(e)}; python -m ee.train.probes --k writes them") from None
     shapes = {"table": (config.vocab, None)} | {f"exits.{d}.{n}": (s,) for d in config.exits for n, s in (("weight", config.hidden + 3), ("bias", 1))}
     for name in sorted(tensors.keys() ^ shapes.keys()):
         raise UserError(f"{path}: tensor '{name}' is {'missing' if name in shapes else 'not one of a model with exits ' + str(config.exits)}")

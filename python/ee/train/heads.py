@@ -123,8 +123,7 @@ def main(argv) -> None:
     parser.add_argument("--depths", help="layers after which rows may leave, such as 2,4; default: the model's exits, else thirds")
     flags.add_training(parser, 5, STEPS)
     args = parser.parse_args(argv)
-    flags.check_flags(args)
-    torch.set_num_threads(args.threads)
+    flags.take_flags(args)
     model = Decoder.load(args.model)
     if model.config.router or model.config.loop_norm:
         raise UserError(f"{args.model}: exit heads are made for models without routers and without a norm after each loop")

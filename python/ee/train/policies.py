@@ -108,6 +108,16 @@ def run(model: Decoder, text: Windows, make: Callable[[Decoder], Leave], batch: 
     return _outcome(model, text, batch, step)
 
 
+def full_depth(model: Decoder, text: Windows) -> Outcome:
+    """Every row at full depth."""
+    return run_forced(model, text, model.config.recursions) if model.config.router else run(model, text, fixed(model.config.depth))
+
+
+def run_forced(model: Decoder, text: Windows, recursions: int) -> Outcome:
+    """A routed model with every row through so many recursions."""
+    return run_routed(model, text, forced=lambda shape: torch.full(shape, recursions))
+
+
 @torch.no_grad()
 def run_routed(model: Decoder, text: Windows, thetas=None, forced: Callable | None = None, batch: int = 16) -> Outcome:
     """A routed model: thresholds per recursion (strict, logit space), or depths in recursions given by forced(shape)."""

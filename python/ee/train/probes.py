@@ -111,8 +111,7 @@ def main(argv) -> None:
     parser.add_argument("--narrow", action="store_true", help="round matrices to bfloat16 before fitting, and store them so")
     flags.add_machine(parser)
     args = parser.parse_args(argv)
-    flags.check_flags(args)
-    torch.set_num_threads(args.threads)
+    flags.take_flags(args)
     if args.label not in LABELS:
         raise UserError(f"--label '{args.label}' is not one of {', '.join(LABELS)}")
     model = Decoder.load(args.model).to(args.device).eval()

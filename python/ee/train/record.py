@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..models import ModelConfig
-from ..shapes import NULL, read_shaped
+from ..shapes import NULL, check_written, read_shaped
 from .recipes import RECIPES
 
 POINT = {
@@ -39,7 +39,7 @@ def read_record(path: Path) -> dict:
     record = read_shaped(path, {"item": str, "result": dict}, WRITER)
     if not record["item"].startswith("train-"):
         raise UserError(f"{path}: item: must be train-NAME, but got {record['item']}; {WRITER} writes it")
-    read_shaped(path, {"result": RESULT}, WRITER)
+    check_written(record, {"result": RESULT}, path, WRITER)
     result, known = record["result"], decoder_recipes()
     for field, name in [("recipe", result["recipe"]), *((f"beside[{i}].model", b["model"]) for i, b in enumerate(result["beside"]))]:
         if name not in known:

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 
 from ..data.reader import open_tokens
-from ..errors import UserError
+from ..errors import UserError, one_line
 
 SPAN = 4  # stored tokens that are read per token wanted; other tokenizers have larger vocabularies and so fewer tokens
 TRIES = 64  # documents looked at per window before the text is given up as too short
@@ -23,7 +23,7 @@ class OtherTokens:
         try:
             self.own = Tokenizer.from_file(str(path))
         except Exception as e:  # the package raises nothing narrower
-            raise UserError(f"{path}: no tokenizer: {' '.join(str(e).split())[:200]}; rebuild with python -m ee.data") from None
+            raise UserError(f"{path}: no tokenizer: {one_line(e)}; rebuild with python -m ee.data") from None
         self.ends = np.cumsum([entry.tokens + 1 for entry in self.stored.documents])
 
     def _window(self, number: int, start: int) -> list[int] | None:

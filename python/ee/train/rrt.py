@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from ..checkpoint import Checkpoint, open_checkpoint
 from ..data.reader import Windows
-from ..errors import UserError, run_main
+from ..errors import UserError, one_line, run_main
 from ..folders import write_json
 from ..models import Decoder
 from ..reference.recursive import INITS
@@ -42,7 +42,7 @@ def source_tokenizer(checkpoint: Checkpoint, where: str) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_str(json.dumps(checkpoint.files["tokenizer.json"]))
     except Exception as e:  # the package raises nothing narrower
-        raise UserError(f"{where}: tokenizer.json is not one of the `tokenizers` package: {' '.join(str(e).split())[:200]}") from None
+        raise UserError(f"{where}: tokenizer.json is not one of the `tokenizers` package: {one_line(e)}") from None
     most = max(tokenizer.get_vocab(with_added_tokens=True).values())
     if most >= checkpoint.config.vocab:
         raise UserError(f"{where}: tokenizer.json has token id {most}; ids must be below vocab_size {checkpoint.config.vocab}")
@@ -85,8 +85,7 @@ def main(argv) -> None:
     parser.add_argument("--init", default="average", help=f"what shared layers start from: {', '.join(INITS)} (default average)")
     flags.add_training(parser, 10, STEPS)
     args = parser.parse_args(argv)
-    flags.check_flags(args)
-    torch.set_num_threads(args.threads)
+    flags.take_flags(args)
     for name, known in (("pattern", PATTERNS), ("init", INITS)):
         if getattr(args, name) not in known:
             raise UserError(f"--{name} '{getattr(args, name)}' is not one of {', '.join(known)}")

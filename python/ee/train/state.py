@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import UserError
+from ..errors import UserError, one_line
 from ..folders import whole_file
 from ..shapes import check_shape
 
@@ -27,7 +27,7 @@ def read_state(path: Path, recipe: str, seed: int, device: str) -> dict:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as e:  # unpickling bytes that are no pickle may raise anything
-        raise UserError(f"{path}: not a training state: {_line(e)}") from None
+        raise UserError(f"{path}: not a training state: {one_line(e)}") from None
     check_shape(state, SHAPE, f"{path}: not a training state")
     if state["recipe"] != recipe or state["seed"] != seed:
         raise UserError(f"{path}: made by another recipe or seed; give another folder or remove it")
@@ -42,8 +42,4 @@ def load_weights(path: Path, state: dict, model, optimiser) -> None:
         try:
             part.load_state_dict(state[name])
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as e:
-            raise UserError(f"{path}: not a training state: {name}: {_line(e)}") from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: not a training state: {name}: {one_line(e)}") from None

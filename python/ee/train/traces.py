@@ -21,7 +21,17 @@ from . import policies
 from .collect import collect
 from .cost import cost
 from .data import sample_text
-from .flags import check_flags
+from .flags import add_threads, take_flags
+
+
+def decision_names(config) -> tuple[str, ...]:
+    """A routed model decides after each recursion but the last, any other one at its exits."""
+    return tuple(f"r{r}" for r in range(1, config.recursions)) if config.router else tuple(f"e{d}" for d in config.exits)
+
+
+def check_criterion(name: str) -> None:
+    if name not in ("probe", *ON_LOGITS):
+        raise UserError(f"--criterion '{name}' is not one of probe, {', '.join(ON_LOGITS)}")
 
 
 def _costs(model: Decoder, depths) -> np.ndarray:
@@ -33,8 +43,7 @@ def exit_trace(model: Decoder, text: Windows, criterion: str = "probe") -> Trace
     c = model.config
     if not c.exits:
         raise UserError("the model has no exits; a trace needs decisions")
-    if criterion not in ("probe", *ON_LOGITS):
-        raise UserError(f"--criterion '{criterion}' is not one of probe, {', '.join(ON_LOGITS)}")
+    check_criterion(criterion)
     on_logits = criterion != "probe"
     got = collect(model, text, (criterion,) if on_logits else (), with_states=not on_logits)
     if on_logits:
@@ -48,7 +57,7 @@ def exit_trace(model: Decoder, text: Windows, criterion: str = "probe") -> Trace
         # The logits that were checked are the output of a row that leaves there.
         costs[:-1] -= check
     return TraceFile(
-        tuple(f"e{d}" for d in c.exits), np.arange(len(c.exits)), "exit", np.array(got.depths), costs,
+        decision_names(c), np.arange(len(c.exits)), "exit", np.array(got.depths), costs,
         np.full(len(c.exits), check), scores.astype(np.float32), got.losses.astype(np.float32), got.tokens.astype(np.int32), got.document,
         exact=c.kv_fill == "exact",
     )  # fmt: skip
@@ -58,10 +67,10 @@ def route_trace(model: Decoder, text: Windows) -> TraceFile:
     """Rule "route": one decision per recursion but the first."""
     c = model.config
     counts = range(1, c.recursions + 1)
-    runs = [policies.run_routed(model, text, forced=lambda shape, r=r: torch.full(shape, r)) for r in counts]
+    runs = [policies.run_forced(model, text, r) for r in counts]
     depths = c.depth_after(np.array(counts))
     return TraceFile(
-        tuple(f"r{r}" for r in range(1, c.recursions)), np.arange(c.recursions - 1), "route", depths, _costs(model, depths),
+        decision_names(c), np.arange(c.recursions - 1), "route", depths, _costs(model, depths),
         np.full(c.recursions - 1, c.hidden / c.layer_macs()), runs[-1].scores[:, 1:], np.stack([r.losses for r in runs], 1),
         np.stack([r.tokens for r in runs], 1).astype(np.int32), runs[0].document,
     )  # fmt: skip
@@ -79,10 +88,9 @@ def main(argv) -> None:
     parser.add_argument("--criterion", default="probe", help=f"probe (default) or one of {', '.join(ON_LOGITS)}")
     parser.add_argument("--split", choices=("valid", "train"), default="valid", help="text to trace: held out (default), or trained on")
     parser.add_argument("--windows", type=int, default=512, help="windows of 128 tokens, spread over the documents (default 512)")
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads(parser)
     args = parser.parse_args(argv)
-    check_flags(args)
-    torch.set_num_threads(args.threads)
+    take_flags(args)
     model = Decoder.load(args.model).eval()
     made = trace(model, sample_text(args.data, args.split, model.config.vocab, 128, args.windows), args.criterion)
     made.save(args.out)
