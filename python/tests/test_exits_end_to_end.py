@@ -76,7 +76,16 @@ def built(checkpoint, folder, tmp_path_factory):
     return root, compile_all(jobs, lazy=True)
 
 
-EACH = pytest.mark.parametrize("name", NAMES)
+# Compiling takes the time, so these alone are compiled by the quick tests.
+QUICK = ("three-f32", "two-q4", "propagate-f32")
+
+
+def param(name: str, *more):
+    return pytest.param(name, *more, marks=() if name in QUICK else pytest.mark.slow)
+
+
+def each(names: list[str]):
+    return pytest.mark.parametrize("name", [param(n) for n in names])
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +97,7 @@ def files(tmp_path_factory):
 KEYS = ("ids", "exit_depth", "logit_hash", "finish")
 
 
-@EACH
+@each(NAMES)
 @pytest.mark.parametrize("scripted", [False, True], ids=["real", "scripted"])
 def test_grouped_equals_masked(built, files, name, scripted):
     _, artifacts = built
@@ -109,7 +118,7 @@ def test_grouped_equals_masked(built, files, name, scripted):
             assert picked(got, *KEYS) == want, (batch, lowering)
 
 
-@EACH
+@each(NAMES)
 def test_grouped_rows_do_not_know_their_company(built, files, name):
     _, artifacts = built
     flags = ("--logit-hash", *LEVEL, *EOS_NONE)
@@ -126,7 +135,7 @@ def test_grouped_rows_do_not_know_their_company(built, files, name):
         assert picked(got, *KEYS) == want, serving
 
 
-@EACH
+@each(NAMES)
 def test_force_full_is_the_model_without_exits(built, files, name):
     root, artifacts = built
     flags = ("--logit-hash", *LEVEL, *EOS_NONE)
@@ -141,7 +150,7 @@ def run_inputs(seed, shape=(4, 48)):
     return {"input_ids": rng.integers(0, 320, shape), "enabled": rng.random(shape) < 0.8}
 
 
-@pytest.mark.parametrize("name, lowering", [(n, low) for n in F32 for low in lowerings(n)])
+@pytest.mark.parametrize("name, lowering", [param(n, low) for n in F32 for low in lowerings(n)])
 def test_real_exits_equal_onnx_runtime(built, name, lowering, tmp_path):
     root, artifacts = built
     inputs = run_inputs(31)
@@ -178,7 +187,7 @@ def near_threshold(path, inputs) -> np.ndarray:
     return np.any([np.abs(s - t) < 1e-3 for s, t in zip(found, theta)], axis=0)
 
 
-@pytest.mark.parametrize("name, lowering", [(n, low) for n in F32 for low in lowerings(n)])
+@pytest.mark.parametrize("name, lowering", [param(n, low) for n in F32 for low in lowerings(n)])
 def test_scripted_exits_equal_onnx_runtime(built, checkpoint, name, lowering, tmp_path):
     root, artifacts = built
     oracle = Oracle(root / f"{name}.scripted.onnx", threads=1)
@@ -195,7 +204,7 @@ def test_scripted_exits_equal_onnx_runtime(built, checkpoint, name, lowering, tm
     assert relative_error(logits, want["logits"]) < 1e-4
 
 
-@pytest.mark.parametrize("name", F32)
+@each(F32)
 def test_greedy_text_with_exits_equals_onnx_runtime(built, files, name):
     """Prompt rows at full depth, generated rows as the criteria say."""
     root, artifacts = built
@@ -206,7 +215,7 @@ def test_greedy_text_with_exits_equals_onnx_runtime(built, files, name):
         assert r["ids"] == want.ids and r["exit_depth"] == want.exit_depth
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if not n.startswith("propagate")])
+@each([n for n in NAMES if not n.startswith("propagate")])
 def test_exact_leaves_the_kv_of_the_full_model(built, files, name, tmp_path):
     """Whoever left, and whenever the debts were paid: the stored K,V are those of the same tokens at full depth."""
     _, artifacts = built
@@ -223,7 +232,7 @@ def test_exact_leaves_the_kv_of_the_full_model(built, files, name, tmp_path):
             assert picked(again, "kv_hash") == picked(early, "kv_hash"), (lowering, serving)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith("propagate")])
+@each([n for n in NAMES if n.startswith("propagate")])
 def test_propagate_leaves_other_kv_the_same_way_each_time(built, files, name, tmp_path):
     """Rows that left feed later layers with the state they left with, so K,V differ from full depth, but not with the
     serving."""

@@ -27,7 +27,7 @@ def close(got, want) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name, fill", [("llama_exits", "exact"), ("qwen2_exits", "propagate")])
+@pytest.mark.parametrize("name, fill", [("llama_exits", "exact"), pytest.param("qwen2_exits", "propagate", marks=pytest.mark.slow)])
 def test_examples(name, fill, tmp_path, monkeypatch):
     """At most 8 lines of code; the file agrees with the model in torch, and takes its exits."""
     statements = ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8")).body[1:]  # without the docstring
@@ -94,15 +94,16 @@ def plain_export(model, path, opset: int, cache: bool, optimize: bool) -> None:
 
 
 FOREIGN = [
-    pytest.param("Llama", 18, False, True, "exact", marks=pytest.mark.slow),
-    pytest.param("Qwen2", 20, True, True, "propagate", marks=pytest.mark.slow),
-    pytest.param("Llama", 23, False, False, "propagate", marks=pytest.mark.slow),
-    pytest.param("Llama", 18, True, False, "exact", marks=pytest.mark.slow),
-    pytest.param("Qwen2", 18, False, True, "exact", marks=pytest.mark.slow),
+    ("Llama", 18, False, True, "exact"),
+    ("Qwen2", 20, True, True, "propagate"),
+    ("Llama", 23, False, False, "propagate"),
+    ("Llama", 18, True, False, "exact"),
+    ("Qwen2", 18, False, True, "exact"),
 ]
 
 
 @torch.no_grad()
+@pytest.mark.slow
 @pytest.mark.parametrize("family, opset, cache, optimize, fill", FOREIGN)
 def test_exits_into_a_plain_export(family, opset, cache, optimize, fill, tmp_path):
     """The same exits put in by dataflow and by torch hooks: real and scripted decisions."""

@@ -204,6 +204,7 @@ def test_control_flow(loop):
         np.testing.assert_allclose(got["p"], e / e.sum(1, keepdims=True), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_many_temporaries_are_released(tmp_path):
     """400 values of 4 MB in turn; the limit of memory is that of a process with little of it."""
     text = 'func.func @main(%x: tensor<?xf32> {ee.name = "x"}) -> (tensor<?xf32> {ee.name = "y"}) {\n  %c0 = arith.constant 0 : index\n  %n = tensor.dim %x, %c0 : tensor<?xf32>\n'

@@ -160,7 +160,8 @@ def test_torch_llama(name, tmp_path):
     agree(path, tmp_path, [feeds(1, 6, 3), feeds(1, 1, 9), feeds(1, 11, 1)])
 
 
-@pytest.mark.parametrize("fill", ["propagate", pytest.param("exact", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fill", ["propagate", "exact"])
 def test_exits(checkpoint, folder, tmp_path, fill):
     """Rows leave at exits; logits and depths are those of ONNX Runtime."""
     path = tmp_path / "m.onnx"

@@ -51,6 +51,7 @@ def plain():
     return list(cases().values())
 
 
+@pytest.mark.slow
 def test_refusals_are_pinned(plain, tmp_path):
     """Each refusal says why in one line that names a node, an operator or an input."""
     pins = pinned()
@@ -104,6 +105,7 @@ def accepted(plain):
     return [with_constants(c) if c.name in pins["constant"] else c for c in plain if c.name not in left]
 
 
+@pytest.mark.slow
 def test_later_refusals(tmp_path):
     """Those of the backend, and those of the run: one line each."""
     pins = pinned()

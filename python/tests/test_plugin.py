@@ -34,7 +34,7 @@ def test_lit(build):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("criterion,fill", [("probe", "exact"), ("margin", "propagate")])
+@pytest.mark.parametrize("criterion,fill", [("probe", "exact"), pytest.param("margin", "propagate", marks=pytest.mark.slow)])
 def test_equals_masked(build, tmp_path, criterion, fill):
     flags = ["--layers", "4", "--exits", "1,3", "--criterion", criterion, "--fill", fill]
     tiny_main([str(tmp_path / "m"), *flags])

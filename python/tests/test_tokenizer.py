@@ -139,6 +139,7 @@ def test_size(pair):
     assert ours.ask([{"size": True}])[0]["size"] == highest + 1
 
 
+@pytest.mark.slow
 def test_every_assigned_character(pair):
     """Alone and between letters, for the classes that the patterns name."""
     reference, ours = pair

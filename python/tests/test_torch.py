@@ -61,7 +61,7 @@ class Shared(torch.nn.Module):
         return result
 
 
-@pytest.mark.parametrize("opset", [18, pytest.param(20, marks=pytest.mark.slow), 23])
+@pytest.mark.parametrize("opset", [18, *(pytest.param(o, marks=pytest.mark.slow) for o in (20, 23))])
 def test_export_of_a_module(opset, tmp_path):
     torch.manual_seed(2)
     model, dims = Shared(), {0: torch.export.Dim("batch"), 1: torch.export.Dim("seq")}
@@ -85,13 +85,14 @@ def test_export_of_a_module(opset, tmp_path):
 
 HUGGING_FACE = [
     (23, "propagate", "probe"),
-    pytest.param(18, "exact", "max_prob", marks=pytest.mark.slow),
-    pytest.param(20, "propagate", "entropy", marks=pytest.mark.slow),
-    pytest.param(18, "propagate", "margin", marks=pytest.mark.slow),
-    pytest.param(23, "exact", "cosine", marks=pytest.mark.slow),
+    (18, "exact", "max_prob"),
+    (20, "propagate", "entropy"),
+    (18, "propagate", "margin"),
+    (23, "exact", "cosine"),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset, fill, criterion", HUGGING_FACE)
 def test_export_of_a_hugging_face_model(opset, fill, criterion, tmp_path):
     transformers = pytest.importorskip("transformers")

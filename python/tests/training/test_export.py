@@ -52,7 +52,8 @@ def test_onnx_runtime_equals_torch(kind, opset, tmp_path):
     assert len(weights) == len(set(weights)) and sum("q_proj" in w and "lora" not in w for w in weights) <= model.config.physical_layers
 
 
-@pytest.mark.parametrize("kind", ["exits, propagate", pytest.param("routers", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["exits, propagate", "routers"])
 def test_scripts_force_depths(kind, tmp_path):
     changes, thresholds = KINDS[kind]
     model, _ = make(**changes)

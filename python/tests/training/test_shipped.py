@@ -46,7 +46,8 @@ def test_loads_and_reads_english(folder):
     assert model.config.exits == () and not model.config.router or len(set(depth.flatten().tolist())) > 1
 
 
-@pytest.mark.parametrize("name", ["mor", pytest.param("staged", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mor", "staged"])
 def test_as_onnx(name, tmp_path):
     folder = MODELS[0].parent / name
     model, x = Decoder.load(folder).eval(), ids(folder)
