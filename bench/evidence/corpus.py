@@ -7,6 +7,7 @@ import json
 import logging
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 from _common import show, table
@@ -25,10 +26,12 @@ def main(argv):
     parser = argparse.ArgumentParser(prog="./evidence corpus", description=__doc__)
     parser.add_argument("--out", type=Path, help="keep the corpus here (default: write it to a temporary folder)")
     options = parser.parse_args(argv)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     from ee.corpus import all_cases, chosen, write_corpus
     from ee.corpus.whole import difference
 
+    # What the exporter says of each of a hundred exports. torch sets its levels when it is imported.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"torch\.onnx|copyreg")
     with contextlib.ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         out, began = options.out or temporary / "corpus", time.monotonic()
