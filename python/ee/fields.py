@@ -33,13 +33,13 @@ def is_threshold(value) -> bool:
 
 
 class Table:
-    """A table (TOML) or object (JSON). `where` begins each message, which reads "WHERE: KEY = VALUE is not a ...".
+    """A table of TOML. `where` begins each message, which reads "WHERE: KEY = VALUE is not a ...".
 
     A key that is not there gives `default`; without one it is an error."""
 
-    def __init__(self, table, where: str, kind: str = "table"):
+    def __init__(self, table, where: str):
         if not isinstance(table, dict):
-            raise UserError(f"{where} = {shown(table)} is not a {kind}")
+            raise UserError(f"{where} = {shown(table)} is not a table")
         self.table, self.where = table, where
 
     def only(self, known: Iterable[str]) -> None:
@@ -55,9 +55,6 @@ class Table:
 
     def text(self, key: str, default=REQUIRED) -> str:
         return self._get(key, default, lambda value: isinstance(value, str), "a string")
-
-    def boolean(self, key: str, default=REQUIRED) -> bool:
-        return self._get(key, default, lambda value: isinstance(value, bool), "true or false")
 
     def _get(self, key: str, default, fits, wish: str):
         if key not in self.table:

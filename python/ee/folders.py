@@ -10,11 +10,13 @@ from pathlib import Path
 
 from .errors import UserError
 
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json")  # a tokenizer, beside the model or text whose tokens are its
+
 # Everything this package writes into a model folder: what an earlier run left and this one does not write would
 # not belong to the new weights.
 OWNED = (
     *("model.onnx", "model.onnx.data", "model.nocache.onnx", "oracle.onnx", "scripted.onnx", "exits.toml", "exits.safetensors"),
-    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("config.json", "generation_config.json", *TOKENIZER),
 )
 
 

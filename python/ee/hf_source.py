@@ -14,9 +14,10 @@ from safetensors import SafetensorError, safe_open
 from .checkpoint import Checkpoint, LlamaConfig, cut_layers, read_json
 from .errors import UserError
 from .fields import is_float32, is_integer, shown
+from .folders import TOKENIZER
 
 MODEL_TYPES = ("llama", "mistral", "qwen2")
-TEXT_FILES = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+TEXT_FILES = (*TOKENIZER, "generation_config.json")
 
 
 def _refuse(field: str, value, accepted: str):

@@ -89,10 +89,11 @@ class Executed:
     @staticmethod
     def load(path: str | Path) -> "Executed":
         """Read and check a file that `save` wrote."""
+        arrays = read_arrays(path, [f.name for f in fields(Executed)])
         try:
-            return Executed(**read_arrays(path, [f.name for f in fields(Executed)]))
+            return Executed(**arrays)
         except UserError as error:
-            raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+            raise UserError(f"{path}: {error}") from None
 
 
 def is_executed(path: str | Path) -> bool:

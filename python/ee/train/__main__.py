@@ -5,7 +5,6 @@ import argparse
 import dataclasses
 import sys
 
-
 from ..errors import run_main
 from .data import prepare
 from .flags import add_training, take_flags

@@ -20,7 +20,7 @@ import torch
 
 from ..data.reader import Windows, validation_windows
 from ..errors import UserError, run_main
-from ..folders import whole_folder
+from ..folders import TOKENIZER, whole_folder
 from ..models import Decoder
 from ..models.folder import CONFIG
 from ..regression import PROBE, logistic, ridge
@@ -135,7 +135,7 @@ def main(argv) -> None:
         model.save(partial, args.narrow)
         if fitted.heads:
             few_rows.save(fitted.heads, partial)
-        for name in ("tokenizer.json", "tokenizer_config.json"):
+        for name in TOKENIZER:
             if (args.model / name).exists():
                 shutil.copyfile(args.model / name, partial / name)
 

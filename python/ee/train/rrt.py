@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from ..checkpoint import Checkpoint, open_checkpoint
 from ..data.reader import Windows
 from ..errors import UserError, one_line, run_main
-from ..folders import write_json
+from ..folders import TOKENIZER, write_json
 from ..models import Decoder
 from ..reference.recursive import INITS
 from . import flags
@@ -108,7 +108,7 @@ def main(argv) -> None:
         model, teacher, f"{args.pattern}, {args.init}", tokenizer, args.data, args.run,
         args.minutes, args.steps, min(LENGTH, source.context), args.device, args.seed, say,
     )  # fmt: skip
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in TOKENIZER:
         if name in checkpoint.files:
             write_json(args.run / name, checkpoint.files[name])
 

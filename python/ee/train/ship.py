@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError, run_main
-from ..folders import whole_folder
+from ..folders import TOKENIZER, whole_folder
 from ..models import Decoder
 from ..models.folder import CONFIG, WEIGHTS
 from ..shapes import read_shaped
@@ -22,7 +22,6 @@ from .record import check_belongs, full_depths, read_record
 
 LARGEST = 16 * 2**20
 MANIFEST = {"packages": [{"name": str, "version": str, "registry": str}]}
-TEXT_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 def _best(points: list[dict], ratio: float) -> dict | None:
@@ -93,7 +92,7 @@ def main(argv) -> None:
     out = args.out.resolve()  # the card's title is the folder's name, which `.` does not tell
     text = card(out.name, record, manifest, size)
     with whole_folder(out, owned=(), seal=CONFIG) as folder:
-        for source in (fitted / WEIGHTS, fitted / CONFIG, *(args.data / name for name in TEXT_FILES), args.run / "curve.csv"):
+        for source in (fitted / WEIGHTS, fitted / CONFIG, *(args.data / name for name in TOKENIZER), args.run / "curve.csv"):
             shutil.copyfile(source, folder / source.name)
         try:
             training_curve(folder)
