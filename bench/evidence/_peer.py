@@ -25,19 +25,37 @@ def llama(path, threads, vocab):
     import ctypes
 
     import llama_cpp as L
-    import numpy as np
 
     # The callback must live as long as the library may log.
     llama.quiet = L.llama_log_callback(lambda level, text, data: None)
     L.llama_log_set(llama.quiet, ctypes.c_void_p(0))
+    return llama_api(L, L.llama_model_default_params(), path, threads, vocab)
+
+
+def ik_llama(path, threads, vocab):
+    """The fork has llama.cpp's entry points; its matrices are rearranged for the machine while they are loaded."""
+    import ik_llama_cpp._ctypes_api as L
+
+    options = L.llama_model_default_params()
+    # Rearranged tensors live in memory of their own, so that a mapped file would be kept for nothing.
+    options.repack_tensors, options.use_mmap = True, False
+    return llama_api(L, options, path, threads, vocab)
+
+
+def llama_api(L, options, path, threads, vocab):
+    import numpy as np
+
     L.llama_backend_init()
-    model = L.llama_model_load_from_file(path.encode(), L.llama_model_default_params())
+    model = L.llama_model_load_from_file(path.encode(), options)
+    if not model:
+        raise SystemExit(f"error: cannot load {path}")
 
     def run(batch, length, count, seed):
         p = L.llama_context_default_params()
         p.n_ctx, p.n_batch, p.n_ubatch, p.n_seq_max = batch * (length + count + 8), 2048, 512, batch
         p.n_threads = p.n_threads_batch = threads
-        p.no_perf = True
+        if hasattr(p, "no_perf"):
+            p.no_perf = True
         if hasattr(p, "kv_unified"):
             p.kv_unified = True
         context, rows = L.llama_init_from_model(model, p), L.llama_batch_init(2048, 0, 1)
@@ -109,7 +127,7 @@ def openvino(path, threads, vocab):
 
 def main(engine, path, threads, count, length, batches, vocab):
     count, length, vocab = int(count), int(length), int(vocab)
-    run = {"llama.cpp": llama, "onnxruntime": onnxruntime, "openvino": openvino}[engine](path, int(threads), vocab)
+    run = {"llama.cpp": llama, "ik_llama.cpp": ik_llama, "onnxruntime": onnxruntime, "openvino": openvino}[engine](path, int(threads), vocab)
     run(1, length, 1, 1000)
     result = {f"pp{length} b1": length / run(1, length, 1, 0)}
     for batch in map(int, batches.split(",")):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Speed against llama.cpp, ONNX Runtime and OpenVINO in formats of the same size: decode at batch 1, 8, 32, prefill 512.
+"""Speed against llama.cpp, ik_llama.cpp, ONNX Runtime and OpenVINO in formats of the same size: decode at batch 1, 8, 32, prefill 512.
 
-The first run makes an environment under CACHE/evidence/peers: llama-cpp-python built here with -march=native, the
+The first run makes an environment under CACHE/evidence/peers: llama-cpp-python and ik-llama-cpp-python built here
+with -march=native (the latter from its vendored tree with its AVX-512 kernels, and it rearranges matrices at load), the
 others as wheels. Then every contender runs every test in a fresh process, in turns, --repeats times; the table has the
 median and, in brackets, least and most. Roofline shares: weights read per step against the read bandwidth, and
 operations against the arithmetic, that ee-run bench measures in the same run. --only ee needs no peers.
@@ -21,10 +22,10 @@ PACKAGES = ("numpy", "gguf", "onnx", "onnx-ir", "torch", "transformers", "accele
 # Rows that are compared with each other: format of ours, then (engine, file) of the peers, in files of the same size.
 # OpenVINO reads no f32 or bf16 GGUF; its f16 stands beside bf16, as llama.cpp's does.
 GROUPS = {
-    "f32": (("llama.cpp", "f32.gguf"), ("onnxruntime", "ort-fp32")),
-    "bf16": (("llama.cpp", "bf16.gguf"), ("llama.cpp", "f16.gguf"), ("openvino", "f16.gguf")),
-    "q8": (("llama.cpp", "q8_0.gguf"), ("onnxruntime", "ort-int8"), ("openvino", "q8_0.gguf")),
-    "q4": (("llama.cpp", "q4_0.gguf"), ("onnxruntime", "ort-int4"), ("openvino", "q4_0.gguf")),
+    "f32": (("llama.cpp", "f32.gguf"), ("ik_llama.cpp", "f32.gguf"), ("onnxruntime", "ort-fp32")),
+    "bf16": (("llama.cpp", "bf16.gguf"), ("llama.cpp", "f16.gguf"), ("ik_llama.cpp", "bf16.gguf"), ("openvino", "f16.gguf")),
+    "q8": (("llama.cpp", "q8_0.gguf"), ("ik_llama.cpp", "q8_0.gguf"), ("onnxruntime", "ort-int8"), ("openvino", "q8_0.gguf")),
+    "q4": (("llama.cpp", "q4_0.gguf"), ("ik_llama.cpp", "q4_0.gguf"), ("onnxruntime", "ort-int4"), ("openvino", "q4_0.gguf")),
 }
 
 
@@ -40,7 +41,20 @@ def install(folder: Path) -> Path:
         flags = "-DGGML_NATIVE=ON -DCMAKE_C_FLAGS=-march=native -DCMAKE_CXX_FLAGS=-march=native -DLLAVA_BUILD=OFF"
         call([*pip, "--no-binary", "llama-cpp-python", "llama-cpp-python"], env=dict(os.environ, CMAKE_ARGS=flags))
         stamp.touch()
+    ik_stamp = folder / "venv/.ready-ik"
+    if not ik_stamp.exists():
+        print("building ik_llama.cpp (about as long again)", flush=True)
+        arch = " ".join(f"-DGGML_AVX512{part}=ON" for part in ("", "_VNNI", "_BF16", "_VBMI") if _has(part))
+        flags = f"-DGGML_NATIVE=ON {arch} -DCMAKE_C_FLAGS=-march=native -DCMAKE_CXX_FLAGS=-march=native"
+        call([python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "-q", "--no-binary", "ik-llama-cpp-python", "ik-llama-cpp-python"], env=dict(os.environ, CMAKE_ARGS=flags))
+        ik_stamp.touch()
     return python
+
+
+def _has(part: str) -> bool:
+    """Whether the processor has this part of AVX-512, named as ggml's options are."""
+    flag = {"": "avx512f", "_VNNI": "avx512_vnni", "_BF16": "avx512_bf16", "_VBMI": "avx512_vbmi"}[part]
+    return flag in Path("/proc/cpuinfo").read_text()
 
 
 def ours(bench, form, options) -> dict:
@@ -75,7 +89,7 @@ def page(result) -> str:
 
 def main(argv):
     flags = parser("bench-peers", __doc__)
-    flags.add_argument("--only", help="engines: ee,llama.cpp,onnxruntime,openvino (default: all)")
+    flags.add_argument("--only", help="engines: ee,llama.cpp,ik_llama.cpp,onnxruntime,openvino (default: all)")
     flags.add_argument("--formats", default="f32,bf16,q8,q4")
     flags.add_argument("--repeats", type=int, default=5)
     flags.add_argument("--prompt", type=int, default=512)
@@ -83,7 +97,7 @@ def main(argv):
     flags.add_argument("--batches", default="1,8,32")
     options = flags.parse_args(argv)
     bench = Bench(options)
-    engines = options.only.split(",") if options.only else ["ee", "llama.cpp", "onnxruntime", "openvino"]
+    engines = options.only.split(",") if options.only else ["ee", "llama.cpp", "ik_llama.cpp", "onnxruntime", "openvino"]
     folder, python, peer_formats = bench.work / "peers", None, None
     vocab = json.loads((bench.model() / "config.json").read_text())["vocab_size"]
     if set(engines) - {"ee"}:
