@@ -143,7 +143,8 @@ void Case::Impl::compile(Level level, std::vector<Launch> &launches,
                          Case &out) {
   kernels = ModuleOp::create(UnknownLoc::get(&mlir));
   SmallVector<Launch> list;
-  if (failed(emitKernels(op, "kernel", level, *this, *kernels, list)))
+  if (failed(
+          emitKernels(op, "kernel", wideTarget(level), *this, *kernels, list)))
     die("no kernel");
   launches.assign(list.begin(), list.end());
   PassManager pm(&mlir);

@@ -141,8 +141,8 @@ int main(int argc, char **argv) {
     if (!std::strncmp(argv[i], "--level=", 8))
       levels = {std::strcmp(argv[i] + 8, "v3") ? Level::AVX512 : Level::V3};
     else if (!std::strncmp(argv[i], "--format=", 9) &&
-             adaptive::cpu::parseFormat(argv[i] + 9))
-      formats = {*adaptive::cpu::parseFormat(argv[i] + 9)};
+             adaptive::kernels::parseFormat(argv[i] + 9))
+      formats = {*adaptive::kernels::parseFormat(argv[i] + 9)};
     else if (!std::strncmp(argv[i], "--rows=", 7))
       rows = {std::atol(argv[i] + 7)};
     else if (std::sscanf(argv[i], "%ldx%ld", &n, &k) == 2)

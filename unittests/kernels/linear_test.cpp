@@ -259,7 +259,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto &info) {
       return std::string(std::get<0>(info.param) == Level::V3 ? "V3"
                                                               : "AVX512") +
-             adaptive::cpu::formatName(std::get<1>(info.param)).str();
+             adaptive::kernels::formatName(std::get<1>(info.param)).str();
     });
 
 } // namespace

@@ -31,7 +31,8 @@ public:
           return failure();
         continue;
       }
-      if (failed(emitKernels(&op, name, level, context, kernels, launches)))
+      if (failed(emitKernels(&op, name, wideTarget(level), context, kernels,
+                             launches)))
         return failure();
       append(steps, launches);
     }
@@ -54,8 +55,8 @@ private:
               to = context.buffer(op.getResult());
     if (!sameBuffer(from, to)) {
       SmallVector<Launch> copy;
-      emitCopyKernel(op, op.getInput().getType(), from, to, name + "_in", level,
-                     context, kernels, copy);
+      emitCopyKernel(op, op.getInput().getType(), from, to, name + "_in",
+                     wideTarget(level), context, kernels, copy);
       append(steps, copy);
     }
     PlanContext inner(plan, layers.line, &layers);
@@ -73,8 +74,8 @@ private:
       if (user->hasAttr(kPerLayer) &&
           cast<SelectOp>(user).getFalseValue() == op.getResult()) {
         SmallVector<Launch> restore;
-        if (failed(emitKernels(user, name + "_keep", level, context, kernels,
-                               restore)))
+        if (failed(emitKernels(user, name + "_keep", wideTarget(level), context,
+                               kernels, restore)))
           return failure();
         loop.launches.insert(loop.launches.end(), restore.begin(),
                              restore.end());

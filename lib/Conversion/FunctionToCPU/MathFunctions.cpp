@@ -5,7 +5,7 @@
 
 #include "MathFunctions.h"
 
-#include "AdaptiveDialect/Conversion/CPU/Math.h"
+#include "AdaptiveDialect/Conversion/Kernels/Math.h"
 #include "MathSeries.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -14,6 +14,7 @@
 using namespace mlir;
 using namespace adaptive;
 using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 /// Instructions of every level, for floats and integers.
 static bool isNative(Operation *op) {

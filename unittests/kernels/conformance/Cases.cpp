@@ -173,8 +173,8 @@ void addLinear(Table &table) {
     for (Format format : {Format::F32, Format::BF16, Format::Q8, Format::Q4}) {
       Parameter x = rows(k), w = matrix(n, k, format), bias = vector(n);
       double off = tolerance(format);
-      std::string shape =
-          str(n) + "x" + str(k) + " " + adaptive::cpu::formatName(format).str();
+      std::string shape = str(n) + "x" + str(k) + " " +
+                          adaptive::kernels::formatName(format).str();
       std::string types = x.type() + ", (" + w.type();
       table.push_back({"linear",
                        shape,

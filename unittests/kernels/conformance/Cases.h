@@ -6,7 +6,7 @@
 #ifndef ADAPTIVE_UNITTESTS_KERNELS_CONFORMANCE_CASES_H
 #define ADAPTIVE_UNITTESTS_KERNELS_CONFORMANCE_CASES_H
 
-#include "AdaptiveDialect/Conversion/CPU/Packing.h"
+#include "AdaptiveDialect/Conversion/Kernels/Packing.h"
 #include "ee/abi.h"
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace conformance {
 
-using adaptive::cpu::Format;
+using adaptive::kernels::Format;
 
 /// A parameter of a case: %a, %b, ... in the order of the list.
 struct Parameter {

@@ -80,11 +80,12 @@ void CpuBackend::settle(const OpCase &op, Inputs &inputs) {
     const Parameter &p = op.parameters[i];
     if (p.kind != Parameter::Weight || p.format == Format::Plain)
       continue;
-    adaptive::cpu::Packing packing{p.format, p.shape[0], p.shape[1]};
+    adaptive::kernels::Packing packing{p.format, p.shape[0], p.shape[1]};
     Bytes &bytes = packed[i] = Bytes(size_t(packing.bytes()));
-    adaptive::cpu::packMatrix(packing, inputs.floats[i].data(), packing.k, 1,
-                              bytes.data());
-    adaptive::cpu::unpackMatrix(packing, bytes.data(), inputs.floats[i].data());
+    adaptive::kernels::packMatrix(packing, inputs.floats[i].data(), packing.k,
+                                  1, bytes.data());
+    adaptive::kernels::unpackMatrix(packing, bytes.data(),
+                                    inputs.floats[i].data());
   }
 }
 

@@ -7,7 +7,7 @@
 #ifndef ADAPTIVEDIALECT_CONVERSION_CPU_CODEPLAN_H
 #define ADAPTIVEDIALECT_CONVERSION_CPU_CODEPLAN_H
 
-#include "AdaptiveDialect/Conversion/CPU/Kernels.h"
+#include "AdaptiveDialect/Conversion/CPU/Target.h"
 #include "AdaptiveDialect/IR/Adaptive.h"
 #include "llvm/ADT/DenseMap.h"
 

@@ -2,35 +2,17 @@
 //
 // The entry points of the seam: which emitter serves which op.
 
-#include "AdaptiveDialect/Conversion/CPU/Kernels.h"
+#include "AdaptiveDialect/Conversion/Kernels/Kernels.h"
 
 #include "Emit.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace adaptive;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
-StringRef adaptive::cpu::levelName(Level level) {
-  return level == Level::AVX512 ? "avx512" : "x86-64-v3";
-}
-
-std::string adaptive::cpu::profileName(Level level) {
-  // Raise the number whenever a kernel's arithmetic changes.
-  return "cpu-" + levelName(level).str() + "-2";
-}
-
-void Emitter::rows(Operation *op, int64_t bytesPerRow,
-                   function_ref<void(Kernel &, Value)> body) const {
-  Kernel k = kernel(op);
-  k.loop(k.begin, k.end, 1, [&](Value row) { body(k, row); });
-  k.finish();
-  launch("", 1, 0,
-         std::max<int64_t>(1, (32 << 10) / std::max<int64_t>(bytesPerRow, 1)));
-}
-
-FailureOr<WeightRef> adaptive::cpu::plainWeight(Operation *op, const Emitter &e,
-                                                Value weight) {
+FailureOr<WeightRef>
+adaptive::kernels::plainWeight(Operation *op, const Emitter &e, Value weight) {
   WeightRef ref = e.context.weight(weight);
   if (ref.packing.format != Format::Plain)
     return op->emitError("this operand must be packed plain, but is ")
@@ -38,8 +20,8 @@ FailureOr<WeightRef> adaptive::cpu::plainWeight(Operation *op, const Emitter &e,
   return ref;
 }
 
-KernelNeeds adaptive::cpu::kernelNeeds(Operation *op,
-                                       const KernelContext &context) {
+KernelNeeds adaptive::kernels::kernelNeeds(Operation *op,
+                                           const KernelContext &context) {
   return llvm::TypeSwitch<Operation *, KernelNeeds>(op)
       .Case<LinearOp>([&](auto o) { return linearNeeds(o, context); })
       .Case<AttendOp>([&](auto o) { return attendNeeds(o, context); })
@@ -47,12 +29,14 @@ KernelNeeds adaptive::cpu::kernelNeeds(Operation *op,
       .Default([](Operation *) { return KernelNeeds(); });
 }
 
-LogicalResult adaptive::cpu::emitKernels(Operation *op, StringRef name,
-                                         Level level,
-                                         const KernelContext &context,
-                                         ModuleOp module,
-                                         SmallVectorImpl<Launch> &launches) {
-  Emitter e{name, level, context, module, launches};
+LogicalResult
+adaptive::kernels::emitKernels(Operation *op, StringRef name,
+                               const Target &target,
+                               const KernelContext &context, ModuleOp module,
+                               SmallVectorImpl<Launch> &launches) {
+  Emitter e{name, target, context, module, launches};
+  if (auto done = target.emit(op, e))
+    return *done;
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<EmbedOp>([&](auto o) { return emitEmbed(o, e); })
       .Case<NormOp>([&](auto o) { return emitNorm(o, e); })
@@ -71,7 +55,6 @@ LogicalResult adaptive::cpu::emitKernels(Operation *op, StringRef name,
       .Case<OrOp>([&](auto o) { return emitOr(o, e); })
       .Case<MarkDepthOp>([&](auto o) { return emitMarkDepth(o, e); })
       .Default([&](Operation *o) {
-        return o->emitError("the CPU backend has no kernel for '")
-               << o->getName() << "'";
+        return o->emitError("there is no kernel for '") << o->getName() << "'";
       });
 }

@@ -7,9 +7,9 @@
 
 using namespace mlir;
 using namespace adaptive;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
-LogicalResult adaptive::cpu::emitRope(RopeOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitRope(RopeOp op, const Emitter &e) {
   auto table = cast<RankedTensorType>(op.getCos().getType());
   int64_t positions = table.getDimSize(0), half = table.getDimSize(1);
   int64_t width = widthOf(op.getType()), headDim = op.getHeadDim();
@@ -71,8 +71,7 @@ KVAccess::KVAccess(Kernel &k, const KVRef &kv) : k(k), kv(kv) {
   pages = k.load(k.ptr, k.at(level, offsetof(ee_kv_level, pages)));
   table = k.load(k.ptr, k.at(level, offsetof(ee_kv_level, table)));
   stride = k.load(k.i64, k.at(level, offsetof(ee_kv_level, table_stride)));
-  layerOffset =
-      k.mul(k.contextField(offsetof(LayerContext, kvLayer)), kv.layerBytes());
+  layerOffset = k.mul(k.kvLayer, kv.layerBytes());
 }
 Value KVAccess::page(Value sequence, Value index) {
   Value entry = k.add(k.mul(sequence, stride), index);
@@ -86,7 +85,7 @@ Value KVAccess::values(Value page, Value head) {
   return k.at(k.at(page, kv.layerBytes() / 2), head, kv.headDim * kv.page * 4);
 }
 
-LogicalResult adaptive::cpu::emitKVAppend(KVAppendOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitKVAppend(KVAppendOp op, const Emitter &e) {
   KVRef kv = e.context.kv(op);
   Kernel k = e.kernel(op);
   KVAccess access(k, kv);
@@ -110,8 +109,7 @@ LogicalResult adaptive::cpu::emitKVAppend(KVAppendOp op, const Emitter &e) {
       });
     });
   });
-  k.finish();
   int64_t bytes = kv.heads * kv.headDim * 16;
-  e.launch("", 1, 0, std::max<int64_t>(1, (32 << 10) / bytes));
+  e.launch(k, 1, 0, std::max<int64_t>(1, (32 << 10) / bytes));
   return success();
 }

@@ -3,34 +3,13 @@
 // One emitter per op. Each builds the functions of its op and lists their
 // launches.
 
-#ifndef ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_EMIT_H
-#define ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_EMIT_H
+#ifndef ADAPTIVE_LIB_CONVERSION_KERNELS_EMIT_H
+#define ADAPTIVE_LIB_CONVERSION_KERNELS_EMIT_H
 
+#include "AdaptiveDialect/Conversion/Kernels/Target.h"
 #include "AdaptiveDialect/IR/Adaptive.h"
-#include "Builder.h"
 
-namespace adaptive::cpu {
-
-/// What every emitter needs.
-struct Emitter {
-  llvm::StringRef name;
-  Level level;
-  const KernelContext &context;
-  mlir::ModuleOp module;
-  llvm::SmallVectorImpl<Launch> &launches;
-
-  Kernel kernel(mlir::Operation *op, llvm::StringRef suffix = "") const {
-    return Kernel(module, (name + suffix).str(), level, op->getLoc());
-  }
-  void launch(llvm::StringRef suffix, int64_t perRow, int64_t fixed,
-              int64_t grain) const {
-    launches.push_back({(name + suffix).str(), perRow, fixed, grain});
-  }
-  /// Emits `body` for every row of [begin, end) and launches it by rows, in
-  /// grains of about 32 KiB of `bytesPerRow`.
-  void rows(mlir::Operation *op, int64_t bytesPerRow,
-            llvm::function_ref<void(Kernel &, Value)> body) const;
-};
+namespace adaptive::kernels {
 
 mlir::LogicalResult emitEmbed(EmbedOp op, const Emitter &e);
 mlir::LogicalResult emitNorm(NormOp op, const Emitter &e);
@@ -71,6 +50,6 @@ struct KVAccess {
   Value pages, table, stride, layerOffset;
 };
 
-} // namespace adaptive::cpu
+} // namespace adaptive::kernels
 
-#endif // ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_EMIT_H
+#endif // ADAPTIVE_LIB_CONVERSION_KERNELS_EMIT_H

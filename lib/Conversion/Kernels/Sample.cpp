@@ -28,7 +28,7 @@
 
 using namespace mlir;
 using namespace adaptive;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 static constexpr float inf = std::numeric_limits<float>::infinity();
 
@@ -292,11 +292,11 @@ Value SampleEmitter::emit(Value logits, Value sampler, Value position) {
       [&] { return Values{best}; })[0];
 }
 
-KernelNeeds adaptive::cpu::sampleNeeds(SampleOp op) {
+KernelNeeds adaptive::kernels::sampleNeeds(SampleOp op) {
   return {0, 2 * align64(widthOf(op.getLogits().getType()) * 4)};
 }
 
-LogicalResult adaptive::cpu::emitSample(SampleOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitSample(SampleOp op, const Emitter &e) {
   int64_t width = widthOf(op.getLogits().getType());
   e.rows(op, 32 << 10, [&](Kernel &k, Value row) {
     Value sequence = k.sext(k.column(offsetof(ee_rows, sequence), row), k.i64);

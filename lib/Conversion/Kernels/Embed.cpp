@@ -7,7 +7,7 @@
 
 using namespace mlir;
 using namespace adaptive;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 /// Element k of output n of a packed matrix as f32, exactly as unpackMatrix
 /// gives it. `panel` is the start of n's panel, `lane` n within it.
@@ -50,7 +50,7 @@ static Value packedElement(Kernel &k, Format format, Value panel, Value lane,
   llvm_unreachable("plain tables are copied");
 }
 
-LogicalResult adaptive::cpu::emitEmbed(EmbedOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitEmbed(EmbedOp op, const Emitter &e) {
   int64_t width = widthOf(op.getType());
   int64_t entries =
       cast<RankedTensorType>(op.getTable().getType()).getDimSize(0);

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 // A small language for writing kernels: values, loops, rows and weights of the
-// stage ABI. Kernels are llvm.func with scf, arith and vector inside; wide
-// types are always 16 lanes and LLVM splits them where the level is narrower.
-// Heavy dialect headers stay in Builder.cpp.
+// stage ABI. Kernels are llvm.func with scf and arith inside. A wide value has
+// 16 lanes; the target says what a lane is. Heavy dialect headers stay out of
+// here.
 
-#ifndef ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_BUILDER_H
-#define ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_BUILDER_H
+#ifndef ADAPTIVEDIALECT_CONVERSION_KERNELS_BUILDER_H
+#define ADAPTIVEDIALECT_CONVERSION_KERNELS_BUILDER_H
 
-#include "AdaptiveDialect/Conversion/CPU/Kernels.h"
+#include "AdaptiveDialect/Conversion/Kernels/Kernels.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 
-namespace adaptive::cpu {
+namespace adaptive::kernels {
 
 using mlir::Type;
 using mlir::Value;
@@ -34,22 +34,32 @@ enum class Cmp { LT, LE, GT, GE, EQ, NE };
 /// carries fast-math flags, so a kernel's bits are fixed by its text.
 class Kernel {
 public:
-  Kernel(mlir::ModuleOp module, llvm::StringRef name, Level level,
+  Kernel(mlir::ModuleOp module, llvm::StringRef name, const Target &target,
          mlir::Location loc);
   /// Writes expressions of scalars or vectors into any function, at the
-  /// insertion point of `at`; there are no arguments of the stage ABI then.
+  /// insertion point of `at`; there are neither arguments of the stage ABI nor
+  /// wide values then.
   Kernel(const mlir::OpBuilder &at, mlir::Location loc);
   /// Ends the function. Call once, after the body.
   void finish();
 
-  const Level level;
+  const Target *const target; ///< null in expressions
   mlir::OpBuilder b;
   mlir::Location loc;
   Type i1, i8, i16, i32, i64, f16, f32, ptr;
-  mlir::VectorType vf32, vi32, vi1, vi8; ///< 16 lanes; vi8 is 64 bytes
-  Value args, context, begin, end, worker;
+  mlir::VectorType vf32, vi32, vi1;
+  mlir::VectorType vi8; ///< four in each lane
 
-  mlir::VectorType vec(Type element, int64_t n = lanes);
+  // Set by the target.
+  mlir::Operation *function = nullptr;
+  mlir::Block *entry = nullptr;
+  Value args;                 ///< ee_stage_args
+  Value begin, end;           ///< items, i64
+  Value worker;               ///< who runs these items, i64
+  Value kvLayer, firstWeight; ///< as in LayerContext, i64
+
+  /// The wide type with this element.
+  mlir::VectorType vec(Type element);
 
   // Constants. `like` gives a scalar or a splat of that value's type.
   Value c64(int64_t value);
@@ -106,8 +116,6 @@ public:
   Value zext(Value x, Type type);
   Value splat(Value scalar);
   Value extract(Value vector, int64_t lane);
-  Value insert(Value scalar, Value vector, int64_t lane);
-  Value shuffle(Value x, Value y, llvm::ArrayRef<int32_t> indices);
   Value intrinsic(llvm::StringRef name, Type result, ValueRange operands);
   Value popcount(Value mask); ///< set lanes of a vi1, as i32
 
@@ -121,10 +129,10 @@ public:
   Value at(Value base, Value index, int64_t scale) {
     return at(base, mul(index, scale));
   }
-  /// Alignment 0 is that of the element. A null mask is a plain access; lanes
-  /// outside a mask read as zero and are not written.
-  Value load(Type type, Value address, int64_t alignment = 0);
-  void store(Value v, Value address, int64_t alignment = 0);
+  /// Addresses are aligned for the element. A null mask is a plain access;
+  /// lanes outside a mask read as zero and are not written.
+  Value load(Type type, Value address);
+  void store(Value v, Value address) { store(v, address, Value()); }
   Value load(mlir::VectorType type, Value address, Value mask);
   void store(Value v, Value address, Value mask);
 
@@ -152,7 +160,6 @@ public:
                Type type = {}); ///< entry of a column (i32)
   Value address(const RowBuffer &buffer, Value row);
   Value weight(const WeightRef &weight);
-  Value contextField(size_t offset);
   Value workerScratch();
   Value record(size_t arrayOffset, Value index, int64_t size);
 
@@ -160,12 +167,16 @@ private:
   void makeTypes();
   template <typename Fn> Value atEntry(Fn fn);
 
-  mlir::Block *entry = nullptr;
   mlir::Operation *lastAtEntry = nullptr;
   llvm::DenseMap<std::pair<size_t, Type>, Value> fields;
   llvm::DenseMap<std::pair<int64_t, int64_t>, Value> weights;
   Value count, scratchBase;
 };
+
+/// The type of `element` in the shape of a scalar or vector type.
+Type shapedLike(Type shape, Type element);
+/// Bytes of a scalar, or of an element of a vector.
+unsigned elementBytes(Type type);
 
 /// Width of rows `tensor<?xD>` or `tensor<?>` (1).
 int64_t widthOf(Type type);
@@ -186,6 +197,6 @@ Value emitLog1p(Kernel &k, Value x); ///< x >= 0, <= 3 ulp
 mlir::FailureOr<Value> emitRegion(Kernel &k, mlir::Region &region,
                                   ValueRange arguments);
 
-} // namespace adaptive::cpu
+} // namespace adaptive::kernels
 
-#endif // ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_BUILDER_H
+#endif // ADAPTIVEDIALECT_CONVERSION_KERNELS_BUILDER_H

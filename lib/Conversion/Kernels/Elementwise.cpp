@@ -3,7 +3,7 @@
 // Turns a region of scalar arith and math ops into the same ops on 16 lanes:
 // epilogues of linear and the body of map.
 
-#include "Builder.h"
+#include "AdaptiveDialect/Conversion/Kernels/Builder.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -12,7 +12,7 @@
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 /// Math ops that are functions of one operand. Null when there is no vector
 /// form.
@@ -36,8 +36,8 @@ static Value emitUnary(Kernel &k, Operation *op, Value x) {
       .Default([](Operation *) { return Value(); });
 }
 
-FailureOr<Value> adaptive::cpu::emitRegion(Kernel &k, Region &region,
-                                           ValueRange arguments) {
+FailureOr<Value> adaptive::kernels::emitRegion(Kernel &k, Region &region,
+                                               ValueRange arguments) {
   IRMapping map;
   Block &block = region.front();
   map.map(block.getArguments(), arguments);
@@ -68,8 +68,7 @@ FailureOr<Value> adaptive::cpu::emitRegion(Kernel &k, Region &region,
       result = emitUnary(k, &op, map.lookup(op.getOperand(0)));
     }
     if (!result)
-      return op.emitError("the CPU backend has no kernel for '")
-             << op.getName() << "'";
+      return op.emitError("there is no kernel for '") << op.getName() << "'";
     map.map(op.getResult(0), result);
   }
   return map.lookup(block.getTerminator()->getOperand(0));

@@ -3,13 +3,13 @@
 // From 32 weights to codes with a scale (and a minimum), and number formats. A
 // group that holds an infinity or NaN becomes NaN.
 
-#ifndef ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_QUANTIZE_H
-#define ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_QUANTIZE_H
+#ifndef ADAPTIVE_LIB_CONVERSION_KERNELS_QUANTIZE_H
+#define ADAPTIVE_LIB_CONVERSION_KERNELS_QUANTIZE_H
 
 #include <array>
 #include <cstdint>
 
-namespace adaptive::cpu {
+namespace adaptive::kernels {
 
 float halfToFloat(uint16_t bits);
 /// Rounds to nearest, ties to even; beyond the range gives infinity.
@@ -36,6 +36,6 @@ struct Q4Group {
 /// regression, is taken.
 Q4Group quantizeQ4(const float *w);
 
-} // namespace adaptive::cpu
+} // namespace adaptive::kernels
 
-#endif // ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_QUANTIZE_H
+#endif // ADAPTIVE_LIB_CONVERSION_KERNELS_QUANTIZE_H

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Packed weights: layouts and the packer. The layouts serve every CPU level.
+// Packed weights: layouts and the packer. The layouts serve every target.
 
-#ifndef ADAPTIVEDIALECT_CONVERSION_CPU_PACKING_H
-#define ADAPTIVEDIALECT_CONVERSION_CPU_PACKING_H
+#ifndef ADAPTIVEDIALECT_CONVERSION_KERNELS_PACKING_H
+#define ADAPTIVEDIALECT_CONVERSION_KERNELS_PACKING_H
 
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
@@ -13,7 +13,7 @@
 #include <optional>
 #include <string>
 
-namespace adaptive::cpu {
+namespace adaptive::kernels {
 
 /// Plain: f32 in the order of the tensor (vectors, tables). The others are
 /// panels of 64 outputs of a matrix [N, K]; N is padded with zeros to whole
@@ -55,6 +55,6 @@ void packMatrix(const Packing &packing, const float *source, int64_t strideN,
 /// Inverse of packMatrix up to rounding: writes value(n, k) to out[n * k_ + k].
 void unpackMatrix(const Packing &packing, const uint8_t *packed, float *out);
 
-} // namespace adaptive::cpu
+} // namespace adaptive::kernels
 
-#endif // ADAPTIVEDIALECT_CONVERSION_CPU_PACKING_H
+#endif // ADAPTIVEDIALECT_CONVERSION_KERNELS_PACKING_H

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// The seam inside the CPU backend: stage assembly (which buffers, in which
-// order) on one side, kernel builders (what one op does) on the other.
+// The seam inside a backend: stage assembly (which buffers, in which order) on
+// one side, kernel builders (what one op does) on the other. Emitters are
+// shared by all machines; a Target says how 16 lanes are held.
 //
-// A kernel is a function of the stage ABI's `ee_kernel_fn` form. Its context
-// argument points to a LayerContext. Kernels that read several weights, write
-// panel ranges or row ranges and never look at how many rows share the launch
-// to choose an order of summation: one numerics profile per (level, op,
-// format).
+// A kernel works on a range of items: rows, panels of outputs, heads of rows.
+// It never looks at how many rows share the launch to choose an order of
+// summation: one numerics profile per (op, format), except that a target may
+// have its own for bf16.
 
-#ifndef ADAPTIVEDIALECT_CONVERSION_CPU_KERNELS_H
-#define ADAPTIVEDIALECT_CONVERSION_CPU_KERNELS_H
+#ifndef ADAPTIVEDIALECT_CONVERSION_KERNELS_KERNELS_H
+#define ADAPTIVEDIALECT_CONVERSION_KERNELS_KERNELS_H
 
-#include "AdaptiveDialect/Conversion/CPU/Packing.h"
+#include "AdaptiveDialect/Conversion/Kernels/Packing.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Operation.h"
 #include "llvm/ADT/SmallVector.h"
@@ -20,14 +20,15 @@
 #include <cstdint>
 #include <string>
 
-namespace adaptive::cpu {
+namespace adaptive::kernels {
 
-/// Instruction sets code is made for. V3 is x86-64-v3; AVX512 needs F, BW, DQ,
-/// VL, VNNI and BF16.
-enum class Level { V3, AVX512 };
-llvm::StringRef levelName(Level level); // "x86-64-v3", "avx512"
+class Target;
 
-/// What the context pointer of a kernel points to.
+/// Raise it whenever a kernel's arithmetic changes: profile names end in it.
+inline constexpr int arithmeticVersion = 2;
+
+/// What differs from layer to layer in a launch. On the CPU the context pointer
+/// of a kernel points to it.
 struct LayerContext {
   int64_t kvLayer;     ///< index of the layer within its KV level
   int64_t firstWeight; ///< added to the index of weights that differ by layer
@@ -93,7 +94,7 @@ public:
   virtual KVRef kv(mlir::Operation *op) const = 0;
 };
 
-/// Scratch an op will ask for; the same for every level.
+/// Scratch an op will ask for; the same for every target.
 KernelNeeds kernelNeeds(mlir::Operation *op, const KernelContext &context);
 
 /// Emits the kernels of one op (embed, norm, linear, map, rope, kv_append,
@@ -102,20 +103,19 @@ KernelNeeds kernelNeeds(mlir::Operation *op, const KernelContext &context);
 /// launches in order. Fails with a diagnostic at the op when the backend has no
 /// kernel for it.
 mlir::LogicalResult emitKernels(mlir::Operation *op, llvm::StringRef name,
-                                Level level, const KernelContext &context,
+                                const Target &target,
+                                const KernelContext &context,
                                 mlir::ModuleOp module,
                                 llvm::SmallVectorImpl<Launch> &launches);
 
 /// A kernel that copies rows of the type rows between buffers, on behalf of
 /// op.
 void emitCopyKernel(mlir::Operation *op, mlir::Type rows, const RowBuffer &from,
-                    const RowBuffer &to, llvm::StringRef name, Level level,
-                    const KernelContext &context, mlir::ModuleOp module,
+                    const RowBuffer &to, llvm::StringRef name,
+                    const Target &target, const KernelContext &context,
+                    mlir::ModuleOp module,
                     llvm::SmallVectorImpl<Launch> &launches);
 
-/// Name of the numerics profile: changes whenever the bits a level computes do.
-std::string profileName(Level level);
+} // namespace adaptive::kernels
 
-} // namespace adaptive::cpu
-
-#endif // ADAPTIVEDIALECT_CONVERSION_CPU_KERNELS_H
+#endif // ADAPTIVEDIALECT_CONVERSION_KERNELS_KERNELS_H

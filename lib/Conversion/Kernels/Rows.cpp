@@ -6,9 +6,9 @@
 
 using namespace mlir;
 using namespace adaptive;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
-LogicalResult adaptive::cpu::emitMap(MapOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitMap(MapOp op, const Emitter &e) {
   int64_t width = widthOf(op.getType());
   for (Value input : op.getInputs())
     if (isStatic(input.getType()) && failed(plainWeight(op, e, input)))
@@ -36,7 +36,7 @@ LogicalResult adaptive::cpu::emitMap(MapOp op, const Emitter &e) {
   return result;
 }
 
-LogicalResult adaptive::cpu::emitSelect(SelectOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitSelect(SelectOp op, const Emitter &e) {
   int64_t width = widthOf(op.getType());
   e.rows(op, width * 8, [&](Kernel &k, Value row) {
     Value mask = k.load(k.i32, k.address(e.context.buffer(op.getMask()), row));
@@ -51,7 +51,7 @@ LogicalResult adaptive::cpu::emitSelect(SelectOp op, const Emitter &e) {
   return success();
 }
 
-LogicalResult adaptive::cpu::emitNorm(NormOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitNorm(NormOp op, const Emitter &e) {
   int64_t width = widthOf(op.getType()),
           group = widthOf(op.getScale().getType());
   bool layer = op.getKind() == NormKind::Layer;

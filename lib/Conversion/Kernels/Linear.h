@@ -3,21 +3,17 @@
 // What the weight formats bring to a linear layer: how rows are packed for them
 // and the inner loop over K of one register tile.
 
-#ifndef ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_LINEAR_H
-#define ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_LINEAR_H
+#ifndef ADAPTIVE_LIB_CONVERSION_KERNELS_LINEAR_H
+#define ADAPTIVE_LIB_CONVERSION_KERNELS_LINEAR_H
 
 #include "Emit.h"
 
-namespace adaptive::cpu {
+namespace adaptive::kernels {
 
 /// Rows of a full register tile.
 inline constexpr int64_t tileRows = 6;
 /// Wide values of a panel.
 inline constexpr int64_t panelVectors = Packing::panel / lanes;
-
-/// Wide values side by side in a tile of m rows; a divisor of panelVectors.
-/// Only registers depend on it: an output's arithmetic is the same in any tile.
-int64_t tileWidth(Level level, Format format, int64_t m);
 
 /// A register tile: m rows times v wide outputs, from `first` (an i64) on.
 struct Tile {
@@ -57,6 +53,6 @@ inline int64_t bf16RowBytes(int64_t width) {
 void packRowBF16(Kernel &k, int64_t width, Value in, Value out);
 void packRowInt(Kernel &k, int64_t width, Value in, Value out);
 
-} // namespace adaptive::cpu
+} // namespace adaptive::kernels
 
-#endif // ADAPTIVE_LIB_CONVERSION_ADAPTIVETOCPU_KERNELS_LINEAR_H
+#endif // ADAPTIVE_LIB_CONVERSION_KERNELS_LINEAR_H

@@ -11,7 +11,7 @@
 
 using namespace mlir;
 using namespace adaptive;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 namespace {
 
@@ -103,17 +103,8 @@ private:
 
 } // namespace
 
-int64_t adaptive::cpu::tileWidth(Level level, Format format, int64_t m) {
-  bool integer = familyOf(format) == Family::Int; // two accumulators per output
-  if (level == Level::AVX512)
-    return integer && m > 3 ? 2 : 4;
-  if (integer)
-    return m == 1 ? 2 : 1;
-  return m == 1 ? 4 : m <= 3 ? 2 : 1;
-}
-
-KernelNeeds adaptive::cpu::linearNeeds(LinearOp op,
-                                       const KernelContext &context) {
+KernelNeeds adaptive::kernels::linearNeeds(LinearOp op,
+                                           const KernelContext &context) {
   return {Scratch(op, context).bytes, 0};
 }
 
@@ -128,8 +119,7 @@ void LinearEmitter::emitPacking(Family family, StringRef suffix) {
     else
       packRowInt(k, width, in, out);
   });
-  k.finish();
-  e.launch(suffix, 1, 0, std::max<int64_t>(1, (32 << 10) / (width * 4)));
+  e.launch(k, 1, 0, std::max<int64_t>(1, (32 << 10) / (width * 4)));
 }
 
 Values LinearEmitter::accumulate(Kernel &k, const Panel &panel, Value weight,
@@ -204,7 +194,7 @@ void LinearEmitter::emitPanel(Kernel &k, const Panel &panel,
   // Rows [from, to) in tiles of m. Columns outside, rows inside: the columns of
   // the panel stay in L1.
   auto tiles = [&](Value from, Value to, int64_t m) {
-    int64_t v = tileWidth(e.level, format, m);
+    int64_t v = e.target.tileWidth(format, m);
     auto column = [&](Value first) {
       k.loop(from, to, m,
              [&](Value row) { emitTile(k, panel, out, row, m, v, first); });
@@ -297,8 +287,7 @@ void LinearEmitter::emitPlain() {
     start += total;
     bytes = std::max(bytes, packing.panelBytes());
   }
-  k.finish();
-  e.launch("", 0, start, grainOf(bytes));
+  e.launch(k, 0, start, grainOf(bytes));
 }
 
 /// With an epilogue an item is a panel of every weight.
@@ -322,8 +311,7 @@ LogicalResult LinearEmitter::emitCombined() {
       panel.weights.push_back(k.at(k.weight(ref), item, packing.panelBytes()));
     emitPanel(k, panel, out);
   });
-  k.finish();
-  e.launch("", 0, packing.panels(),
+  e.launch(k, 0, packing.panels(),
            grainOf(packing.panelBytes() * int64_t(refs.size())));
   return result;
 }
@@ -352,6 +340,6 @@ LogicalResult LinearEmitter::run() {
   return emitCombined();
 }
 
-LogicalResult adaptive::cpu::emitLinear(LinearOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitLinear(LinearOp op, const Emitter &e) {
   return LinearEmitter(op, e).run();
 }

@@ -2,12 +2,12 @@
 //
 // The kernels' elementary functions on f32, for other parts of the backend.
 
-#ifndef ADAPTIVEDIALECT_CONVERSION_CPU_MATH_H
-#define ADAPTIVEDIALECT_CONVERSION_CPU_MATH_H
+#ifndef ADAPTIVEDIALECT_CONVERSION_KERNELS_MATH_H
+#define ADAPTIVEDIALECT_CONVERSION_KERNELS_MATH_H
 
 #include "mlir/IR/Builders.h"
 
-namespace adaptive::cpu {
+namespace adaptive::kernels {
 
 enum class F32Function { Exp, Log, Tanh, Erf };
 
@@ -16,6 +16,6 @@ enum class F32Function { Exp, Log, Tanh, Erf };
 mlir::Value emitF32Function(const mlir::OpBuilder &builder, mlir::Location loc,
                             F32Function function, mlir::Value x);
 
-} // namespace adaptive::cpu
+} // namespace adaptive::kernels
 
-#endif // ADAPTIVEDIALECT_CONVERSION_CPU_MATH_H
+#endif // ADAPTIVEDIALECT_CONVERSION_KERNELS_MATH_H

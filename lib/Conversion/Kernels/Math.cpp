@@ -3,13 +3,13 @@
 // Elementary functions, so that kernels need no libm and give the same bits at
 // any vector width. Coefficients are minimax fits made for these intervals.
 
-#include "AdaptiveDialect/Conversion/CPU/Math.h"
-#include "Builder.h"
+#include "AdaptiveDialect/Conversion/Kernels/Math.h"
+#include "AdaptiveDialect/Conversion/Kernels/Builder.h"
 
 #include <limits>
 
 using namespace mlir;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 /// c[0] + x c[1] + ... by Horner's rule with fused steps.
 static Value polynomial(Kernel &k, Value x, ArrayRef<float> c) {
@@ -20,11 +20,10 @@ static Value polynomial(Kernel &k, Value x, ArrayRef<float> c) {
 }
 
 static Type intTypeLike(Kernel &k, Value x) {
-  auto vector = dyn_cast<VectorType>(x.getType());
-  return vector ? Type(k.vec(k.i32, vector.getDimSize(0))) : k.i32;
+  return shapedLike(x.getType(), k.i32);
 }
 
-Value adaptive::cpu::emitExp(Kernel &k, Value x) {
+Value adaptive::kernels::emitExp(Kernel &k, Value x) {
   Type ints = intTypeLike(k, x);
   // Comparisons that a NaN fails, so that it passes through.
   Value low = k.like(x, -104.0f), high = k.like(x, 89.0f);
@@ -50,7 +49,7 @@ Value adaptive::cpu::emitExp(Kernel &k, Value x) {
   return k.mul(k.mul(p, power(half)), power(k.sub(exponent, half)));
 }
 
-Value adaptive::cpu::emitLog(Kernel &k, Value x) {
+Value adaptive::kernels::emitLog(Kernel &k, Value x) {
   Type ints = intTypeLike(k, x);
   constexpr float inf = std::numeric_limits<float>::infinity();
   Value tiny = k.cmp(Cmp::LT, x, k.like(x, std::numeric_limits<float>::min()));
@@ -81,7 +80,7 @@ Value adaptive::cpu::emitLog(Kernel &k, Value x) {
   return k.select(k.isNaN(x), x, y);
 }
 
-Value adaptive::cpu::emitLog1p(Kernel &k, Value x) {
+Value adaptive::kernels::emitLog1p(Kernel &k, Value x) {
   // log(w) * x / (w - 1) with w = fl(1 + x) repairs the rounding of w.
   Value one = k.like(x, 1.0f);
   Value w = k.add(x, one), d = k.sub(w, one);
@@ -98,7 +97,7 @@ static Value copySign(Kernel &k, Value magnitude, Value sign) {
   return k.bitcast(k.ori(k.bitcast(magnitude, ints), bit), sign.getType());
 }
 
-Value adaptive::cpu::emitTanh(Kernel &k, Value x) {
+Value adaptive::kernels::emitTanh(Kernel &k, Value x) {
   Value a = k.abs(x), square = k.mul(x, x), one = k.like(x, 1.0f);
   Value q = polynomial(k, square,
                        {-0.333333313f, 0.133332118f, -0.0539474599f,
@@ -110,7 +109,7 @@ Value adaptive::cpu::emitTanh(Kernel &k, Value x) {
                   copySign(k, large, x));
 }
 
-Value adaptive::cpu::emitErf(Kernel &k, Value x) {
+Value adaptive::kernels::emitErf(Kernel &k, Value x) {
   Value a = k.abs(x), one = k.like(x, 1.0f), four = k.like(x, 4.0f);
   // erf(x) / x - 1, so that the last step rounds x plus something smaller.
   Value ratio = polynomial(k, k.mul(x, x),
@@ -128,8 +127,8 @@ Value adaptive::cpu::emitErf(Kernel &k, Value x) {
   return k.select(k.cmp(Cmp::LT, a, one), small, copySign(k, large, x));
 }
 
-Value adaptive::cpu::emitF32Function(const OpBuilder &builder, Location loc,
-                                     F32Function function, Value x) {
+Value adaptive::kernels::emitF32Function(const OpBuilder &builder, Location loc,
+                                         F32Function function, Value x) {
   Kernel k(builder, loc);
   switch (function) {
   case F32Function::Exp:

@@ -7,15 +7,15 @@
 #include "Linear.h"
 
 using namespace mlir;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 /// Inputs per block of an f32 sum. A chain over all of K would lose about
 /// sqrt(K) roundings; blocks that are summed on their own lose far fewer, at
 /// the price of one addition per output and block.
 static constexpr int64_t sumBlock = 64;
 
-Values adaptive::cpu::accumulateF32(Kernel &k, const Packing &packing,
-                                    Value panel, const Tile &tile) {
+Values adaptive::kernels::accumulateF32(Kernel &k, const Packing &packing,
+                                        Value panel, const Tile &tile) {
   Value base = k.at(panel, tile.first, lanes * 4);
   Values zeros(tile.rows.size() * tile.v, k.vcf(0));
   // Sums of the inputs [from, to), in ascending order.
@@ -53,7 +53,8 @@ Values adaptive::cpu::accumulateF32(Kernel &k, const Packing &packing,
   return totals;
 }
 
-void adaptive::cpu::packRowBF16(Kernel &k, int64_t width, Value in, Value out) {
+void adaptive::kernels::packRowBF16(Kernel &k, int64_t width, Value in,
+                                    Value out) {
   // The even width is filled up with a zero before the rows are read again.
   if (width % 2)
     k.store(k.zero(k.i16), k.at(out, width * 2));
@@ -68,11 +69,10 @@ void adaptive::cpu::packRowBF16(Kernel &k, int64_t width, Value in, Value out) {
   });
 }
 
-Values adaptive::cpu::accumulateBF16(Kernel &k, const Packing &packing,
-                                     Value panel, const Tile &tile) {
+Values adaptive::kernels::accumulateBF16(Kernel &k, const Packing &packing,
+                                         Value panel, const Tile &tile) {
   Value base = k.at(panel, tile.first, lanes * 4);
   Values init(tile.rows.size() * tile.v, k.vcf(0));
-  VectorType pairs = k.vec(k.b.getBF16Type(), 2 * lanes);
   return k.loop(
       k.c64(0), k.c64((packing.k + 1) / 2), 1, init,
       [&](Value i, ValueRange sums) {
@@ -82,22 +82,11 @@ Values adaptive::cpu::accumulateBF16(Kernel &k, const Packing &packing,
           prefetchAhead(k, tile, k.at(line, c * lanes * 4));
           weights.push_back(k.load(k.vi32, k.at(line, c * lanes * 4)));
         }
-        auto low = [&](Value v) { return k.bitcast(k.shl(v, 16), k.vf32); };
-        auto high = [&](Value v) {
-          return k.bitcast(k.andi(v, k.vci(int32_t(0xffff0000))), k.vf32);
-        };
         for (auto [r, row] : llvm::enumerate(tile.rows)) {
           Value x = k.splat(k.load(k.i32, k.at(row, i, 4)));
           for (int64_t c = 0; c < tile.v; ++c) {
-            Value sum = sums[r * tile.v + c];
-            if (k.level == Level::AVX512)
-              sum = k.intrinsic(
-                  "llvm.x86.avx512bf16.dpbf16ps.512", k.vf32,
-                  {sum, k.bitcast(weights[c], pairs), k.bitcast(x, pairs)});
-            else
-              sum = k.fma(high(x), high(weights[c]),
-                          k.fma(low(x), low(weights[c]), sum));
-            next.push_back(sum);
+            next.push_back(
+                k.target->dotBF16(k, sums[r * tile.v + c], weights[c], x));
           }
         }
         return next;

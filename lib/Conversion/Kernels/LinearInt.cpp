@@ -8,7 +8,7 @@
 #include <limits>
 
 using namespace mlir;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 IntRow::IntRow(int64_t width)
     : groups((width + Packing::group - 1) / Packing::group),
@@ -16,7 +16,8 @@ IntRow::IntRow(int64_t width)
       offsets(scales + align64(groups * 4)),
       sums(offsets + align64(groups * 4)), bytes(sums + align64(groups * 4)) {}
 
-void adaptive::cpu::packRowInt(Kernel &k, int64_t width, Value in, Value out) {
+void adaptive::kernels::packRowInt(Kernel &k, int64_t width, Value in,
+                                   Value out) {
   IntRow layout(width);
   auto packGroup = [&](Value g, int64_t valid) {
     Values x;
@@ -63,55 +64,14 @@ void adaptive::cpu::packRowInt(Kernel &k, int64_t width, Value in, Value out) {
     packGroup(k.c64(full), rest);
 }
 
-void adaptive::cpu::prefetchAhead(Kernel &k, const Tile &tile, Value address) {
+void adaptive::kernels::prefetchAhead(Kernel &k, const Tile &tile,
+                                      Value address) {
   if (tile.prefetch)
     k.prefetch(k.at(address, 4096));
 }
 
-/// sum + dot of four u8 codes of a weight and four s8 codes of a row in each
-/// 32-bit lane. `small`: weights are at most 15. Exact on every level.
-static Value dotBytes(Kernel &k, Value sum, Value weights, Value x,
-                      bool small) {
-  if (k.level == Level::AVX512)
-    return k.intrinsic("llvm.x86.avx512.vpdpbusd.512", k.vi32,
-                       {sum, weights, x});
-  VectorType shorts = k.vec(k.i16, 32);
-  SmallVector<int32_t> order;
-  for (int32_t i = 0; i < 64; ++i)
-    order.push_back(i);
-  auto half = [&](Value v, int64_t h) {
-    int64_t n = cast<VectorType>(v.getType()).getDimSize(0) / 2;
-    return k.shuffle(v, v, ArrayRef<int32_t>(order).slice(h * n, n));
-  };
-  auto halves = [&](function_ref<Value(int64_t)> fn) {
-    return k.shuffle(fn(0), fn(1), ArrayRef<int32_t>(order).take_front(lanes));
-  };
-  auto madd = [&](Value a, Value b) {
-    return halves([&](int64_t h) {
-      return k.intrinsic("llvm.x86.avx2.pmadd.wd", k.vec(k.i32, 8),
-                         {half(a, h), half(b, h)});
-    });
-  };
-  if (small) {
-    // Pairs of products stay below 2^15, so the saturating form is exact.
-    Value ones = k.constant(k.vec(k.i16, 16), int64_t(1));
-    return k.add(sum, halves([&](int64_t h) {
-                   Value products = k.intrinsic("llvm.x86.avx2.pmadd.ub.sw",
-                                                k.vec(k.i16, 16),
-                                                {half(weights, h), half(x, h)});
-                   return k.intrinsic("llvm.x86.avx2.pmadd.wd", k.vec(k.i32, 8),
-                                      {products, ones});
-                 }));
-  }
-  // Even and odd bytes apart, widened to 16 bits.
-  Value w = k.bitcast(weights, shorts), a = k.bitcast(x, shorts);
-  Value even = k.andi(w, k.constant(shorts, int64_t(0xff))), odd = k.lshr(w, 8);
-  Value evenX = k.ashr(k.shl(a, 8), 8), oddX = k.ashr(a, 8);
-  return k.add(k.add(sum, madd(even, evenX)), madd(odd, oddX));
-}
-
-Values adaptive::cpu::accumulateInt(Kernel &k, const Packing &packing,
-                                    Value panel, const Tile &tile) {
+Values adaptive::kernels::accumulateInt(Kernel &k, const Packing &packing,
+                                        Value panel, const Tile &tile) {
   bool nibbles = packing.format == Format::Q4;
   int64_t m = tile.rows.size(), v = tile.v;
   IntRow layout(packing.k);
@@ -150,7 +110,7 @@ Values adaptive::cpu::accumulateInt(Kernel &k, const Packing &packing,
             Value x = k.bitcast(k.splat(four), k.vi8);
             for (int64_t c = 0; c < v; ++c)
               dots[r * v + c] =
-                  dotBytes(k, dots[r * v + c], bytes[c], x, nibbles);
+                  k.target->dotBytes(k, dots[r * v + c], bytes[c], x, nibbles);
           }
         }
         auto halfs = [&](int64_t offset, int64_t c) {

@@ -12,7 +12,7 @@
 
 using namespace mlir;
 using namespace adaptive;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 static constexpr float inf = std::numeric_limits<float>::infinity();
 
@@ -51,7 +51,7 @@ static Peak findPeak(Kernel &k, Value logits, int64_t width) {
   return {max, second, index};
 }
 
-LogicalResult adaptive::cpu::emitCriteria(CriteriaOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitCriteria(CriteriaOp op, const Emitter &e) {
   int64_t width = widthOf(op.getLogits().getType());
   bool entropy = op.getKind() == Criterion::Entropy;
   e.rows(op, width * 16, [&](Kernel &k, Value row) {
@@ -100,7 +100,7 @@ LogicalResult adaptive::cpu::emitCriteria(CriteriaOp op, const Emitter &e) {
   return success();
 }
 
-LogicalResult adaptive::cpu::emitProbe(ProbeOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitProbe(ProbeOp op, const Emitter &e) {
   int64_t width = widthOf(op.getInput().getType());
   FailureOr<WeightRef> weight = plainWeight(op, e, op.getWeight());
   FailureOr<WeightRef> bias = plainWeight(op, e, op.getBias());
@@ -122,7 +122,7 @@ LogicalResult adaptive::cpu::emitProbe(ProbeOp op, const Emitter &e) {
 
 /// With u = a/|a|, v = b/|b|: 1 + cos = |u + v|^2 / 2 and 1 - cos = |u - v|^2 /
 /// 2, both without cancellation. A zero row has cosine 0 with any other.
-LogicalResult adaptive::cpu::emitCosine(CosineOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitCosine(CosineOp op, const Emitter &e) {
   int64_t width = widthOf(op.getState().getType());
   e.rows(op, width * 16, [&](Kernel &k, Value row) {
     Value a = k.address(e.context.buffer(op.getPrevious()), row);
@@ -156,7 +156,7 @@ LogicalResult adaptive::cpu::emitCosine(CosineOp op, const Emitter &e) {
   return success();
 }
 
-LogicalResult adaptive::cpu::emitDecide(DecideOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitDecide(DecideOp op, const Emitter &e) {
   int32_t index = int32_t(op.getIndex()), depth = int32_t(op.getDepth());
   e.rows(op, 256, [&](Kernel &k, Value row) {
     Value score =

@@ -10,11 +10,11 @@
 #include <cmath>
 #include <limits>
 
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 static constexpr uint16_t halfNaN = 0x7e00;
 
-float adaptive::cpu::halfToFloat(uint16_t bits) {
+float adaptive::kernels::halfToFloat(uint16_t bits) {
   uint32_t sign = uint32_t(bits & 0x8000) << 16, exponent = bits >> 10 & 31,
            frac = bits & 1023;
   if (exponent == 31)
@@ -26,7 +26,7 @@ float adaptive::cpu::halfToFloat(uint16_t bits) {
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | frac << 13);
 }
 
-uint16_t adaptive::cpu::floatToHalf(float value) {
+uint16_t adaptive::kernels::floatToHalf(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   uint16_t sign = uint16_t(bits >> 16 & 0x8000);
   bits &= 0x7fffffff;
@@ -40,7 +40,7 @@ uint16_t adaptive::cpu::floatToHalf(float value) {
   return sign | uint16_t((rounded >> 13) - (112 << 10));
 }
 
-uint16_t adaptive::cpu::floatToBFloat(float value) {
+uint16_t adaptive::kernels::floatToBFloat(float value) {
   uint32_t bits = std::bit_cast<uint32_t>(value);
   if ((bits & 0x7fffffff) > 0x7f800000)
     return uint16_t(bits >> 16 | 0x40);
@@ -54,7 +54,7 @@ static bool allFinite(const float *w) {
   return std::all_of(w, w + 32, [](float x) { return std::isfinite(x); });
 }
 
-Q8Group adaptive::cpu::quantizeQ8(const float *w) {
+Q8Group adaptive::kernels::quantizeQ8(const float *w) {
   if (!allFinite(w))
     return {{}, halfNaN};
   float largest = 0;
@@ -150,7 +150,7 @@ float assignCodes(const float *w, float d, float m, float *codes) {
 
 } // namespace
 
-Q4Group adaptive::cpu::quantizeQ4(const float *w) {
+Q4Group adaptive::kernels::quantizeQ4(const float *w) {
   Q4Group best{};
   if (!allFinite(w))
     return {{}, halfNaN, 0};

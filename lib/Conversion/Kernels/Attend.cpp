@@ -16,7 +16,7 @@
 
 using namespace mlir;
 using namespace adaptive;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
 namespace {
 
@@ -34,9 +34,8 @@ struct AttendShape {
 class AttendEmitter {
 public:
   AttendEmitter(AttendOp op, const Emitter &e)
-      : op(op), e(e), kv(e.context.kv(op)), shape(op, kv), k(e.kernel(op)) {
-    registers = e.level == Level::AVX512 ? 24 : 6;
-  }
+      : op(op), e(e), kv(e.context.kv(op)), shape(op, kv), k(e.kernel(op)),
+        registers(e.target.accumulators()) {}
   void run();
 
 private:
@@ -69,8 +68,8 @@ private:
 
 } // namespace
 
-KernelNeeds adaptive::cpu::attendNeeds(AttendOp op,
-                                       const KernelContext &context) {
+KernelNeeds adaptive::kernels::attendNeeds(AttendOp op,
+                                           const KernelContext &context) {
   return {0, AttendShape(op, context.kv(op)).scratch};
 }
 
@@ -230,11 +229,10 @@ void AttendEmitter::run() {
       });
     });
   });
-  k.finish();
-  e.launch("", kv.heads, 0, 1);
+  e.launch(k, kv.heads, 0, 1);
 }
 
-LogicalResult adaptive::cpu::emitAttend(AttendOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitAttend(AttendOp op, const Emitter &e) {
   KVRef kv = e.context.kv(op);
   if (kv.page % lanes != 0)
     return op.emitError("pages must hold a multiple of 16 positions, but hold ")

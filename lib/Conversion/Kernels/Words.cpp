@@ -10,16 +10,14 @@
 
 using namespace mlir;
 using namespace adaptive;
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
-void adaptive::cpu::emitCopyKernel(Operation *op, Type rows,
-                                   const RowBuffer &from, const RowBuffer &to,
-                                   StringRef name, Level level,
-                                   const KernelContext &context,
-                                   ModuleOp module,
-                                   SmallVectorImpl<Launch> &launches) {
+void adaptive::kernels::emitCopyKernel(
+    Operation *op, Type rows, const RowBuffer &from, const RowBuffer &to,
+    StringRef name, const Target &target, const KernelContext &context,
+    ModuleOp module, SmallVectorImpl<Launch> &launches) {
   int64_t width = widthOf(rows);
-  Emitter e{name, level, context, module, launches};
+  Emitter e{name, target, context, module, launches};
   e.rows(op, width * 8, [&](Kernel &k, Value row) {
     Value source = k.address(from, row), target = k.address(to, row);
     k.loop(k.c64(0), k.c64(width), 1, [&](Value element) {
@@ -29,14 +27,14 @@ void adaptive::cpu::emitCopyKernel(Operation *op, Type rows,
   });
 }
 
-LogicalResult adaptive::cpu::emitCopy(CopyOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitCopy(CopyOp op, const Emitter &e) {
   emitCopyKernel(op, op.getType(), e.context.buffer(op.getInput()),
-                 e.context.buffer(op.getResult()), e.name, e.level, e.context,
+                 e.context.buffer(op.getResult()), e.name, e.target, e.context,
                  e.module, e.launches);
   return success();
 }
 
-LogicalResult adaptive::cpu::emitOr(OrOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitOr(OrOp op, const Emitter &e) {
   auto at = [&](Kernel &k, Value mask, Value row) {
     return k.address(e.context.buffer(mask), row);
   };
@@ -48,7 +46,8 @@ LogicalResult adaptive::cpu::emitOr(OrOp op, const Emitter &e) {
   return success();
 }
 
-LogicalResult adaptive::cpu::emitMarkDepth(MarkDepthOp op, const Emitter &e) {
+LogicalResult adaptive::kernels::emitMarkDepth(MarkDepthOp op,
+                                               const Emitter &e) {
   e.rows(op, 8, [&](Kernel &k, Value row) {
     Value mask = k.load(k.i32, k.address(e.context.buffer(op.getMask()), row));
     k.ifThen(k.cmp(Cmp::NE, mask, k.c32(0)), [&] {

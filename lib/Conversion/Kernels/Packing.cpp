@@ -3,7 +3,7 @@
 // Packs matrices into panels, and back. How groups of weights become codes is
 // in Quantize.cpp.
 
-#include "AdaptiveDialect/Conversion/CPU/Packing.h"
+#include "AdaptiveDialect/Conversion/Kernels/Packing.h"
 
 #include "Quantize.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -14,9 +14,9 @@
 #include <cstring>
 #include <vector>
 
-using namespace adaptive::cpu;
+using namespace adaptive::kernels;
 
-std::optional<Format> adaptive::cpu::parseFormat(llvm::StringRef name) {
+std::optional<Format> adaptive::kernels::parseFormat(llvm::StringRef name) {
   return llvm::StringSwitch<std::optional<Format>>(name)
       .Case("f32", Format::F32)
       .Case("bf16", Format::BF16)
@@ -25,7 +25,7 @@ std::optional<Format> adaptive::cpu::parseFormat(llvm::StringRef name) {
       .Default(std::nullopt);
 }
 
-llvm::StringRef adaptive::cpu::formatName(Format format) {
+llvm::StringRef adaptive::kernels::formatName(Format format) {
   switch (format) {
   case Format::Plain:
     return "plain";
@@ -110,8 +110,9 @@ float elementQ4(const uint8_t *g, int64_t lane, int64_t i) {
 
 } // namespace
 
-void adaptive::cpu::packMatrix(const Packing &p, const float *source,
-                               int64_t strideN, int64_t strideK, uint8_t *out) {
+void adaptive::kernels::packMatrix(const Packing &p, const float *source,
+                                   int64_t strideN, int64_t strideK,
+                                   uint8_t *out) {
   if (p.format == Format::Plain) {
     for (int64_t i = 0; i < p.n; ++i)
       put(out, i, source[i * strideN]);
@@ -151,8 +152,8 @@ void adaptive::cpu::packMatrix(const Packing &p, const float *source,
   }
 }
 
-void adaptive::cpu::unpackMatrix(const Packing &p, const uint8_t *packed,
-                                 float *out) {
+void adaptive::kernels::unpackMatrix(const Packing &p, const uint8_t *packed,
+                                     float *out) {
   if (p.format == Format::Plain) {
     std::memcpy(out, packed, size_t(p.n) * 4);
     return;
