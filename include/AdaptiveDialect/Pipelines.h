@@ -45,6 +45,9 @@ struct PlanOptions : mlir::PassPipelineOptions<PlanOptions> {
 void addRaisePipeline(mlir::OpPassManager &pm,
                       const RaiseOptions &options = {});
 
+/// What planning relies on, checked: the contract, and that rows end in logits.
+void addModelChecks(mlir::OpPassManager &pm);
+
 /// Model level to the planned level. Fails, with a message on `errors`, when
 /// the exit lowering is unknown.
 mlir::LogicalResult addPlanPipeline(mlir::OpPassManager &pm,

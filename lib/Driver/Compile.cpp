@@ -50,7 +50,7 @@ LogicalResult Compiler::run() {
     return compileFunction();
   }
   if (isModel)
-    return compileDecoder();
+    return failed(checkModel()) ? failure() : compileDecoder();
   save("carrier.mlir");
   if (options.kind == "function")
     return compileGraph();
@@ -82,16 +82,23 @@ LogicalResult Compiler::raise(std::string &why) {
   if (failed(chooseMaxPosition(raising)))
     return failure();
   std::string summary;
-  std::vector<std::string> errors;
+  std::vector<std::string> errors, warnings;
+  bool raised = false;
   {
-    DiagnosticCapture capture(&context);
-    if (succeeded(runPasses([&](OpPassManager &pm) {
-          addRaisePipeline(pm, raising);
-          return success();
-        })))
+    // Warnings of a decoder mean nothing when it becomes a function.
+    DiagnosticCapture capture(&context, /*holdsWarnings=*/true);
+    raised = succeeded(runPasses([&](OpPassManager &pm) {
+      addRaisePipeline(pm, raising);
       return success();
+    }));
     summary = capture.summary("the graph cannot be raised");
     errors = capture.errors();
+    warnings = capture.warnings();
+  }
+  if (raised) {
+    for (const std::string &text : warnings)
+      emitWarning(loc) << text;
+    return success();
   }
   if (options.kind == "auto") {
     why = summary;
@@ -103,6 +110,14 @@ LogicalResult Compiler::raise(std::string &why) {
   for (const std::string &text : errors)
     (void)error(text);
   return failure();
+}
+
+/// A model from a file has not been through raising.
+LogicalResult Compiler::checkModel() {
+  return runPasses([](OpPassManager &pm) {
+    addModelChecks(pm);
+    return success();
+  });
 }
 
 LogicalResult Compiler::checkOptions() {

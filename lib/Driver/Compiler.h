@@ -28,6 +28,7 @@ private:
   mlir::LogicalResult chooseMaxPosition(RaiseOptions &raising);
   mlir::LogicalResult readInput();
   mlir::LogicalResult raise(std::string &why);
+  mlir::LogicalResult checkModel();
 
   // DecoderPath.cpp: from a model over rows to a decoder's artifact.
   mlir::LogicalResult compileDecoder();

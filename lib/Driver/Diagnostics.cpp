@@ -33,11 +33,16 @@ std::string adaptive::describe(const Diagnostic &diagnostic) {
   return node + ": " + text;
 }
 
-DiagnosticCapture::DiagnosticCapture(MLIRContext *context)
-    : handler(context, [this](Diagnostic &diagnostic) {
+DiagnosticCapture::DiagnosticCapture(MLIRContext *context, bool holdsWarnings)
+    : handler(context, [this, holdsWarnings](Diagnostic &diagnostic) {
         constexpr StringRef unraised = "not raised: ";
         if (diagnostic.getSeverity() == DiagnosticSeverity::Error) {
           failed.push_back(describe(diagnostic));
+          return success();
+        }
+        if (holdsWarnings &&
+            diagnostic.getSeverity() == DiagnosticSeverity::Warning) {
+          warned.push_back(describe(diagnostic));
           return success();
         }
         std::string text = diagnostic.str();

@@ -16,20 +16,23 @@ namespace adaptive {
 /// unless the text names it.
 std::string describe(const mlir::Diagnostic &diagnostic);
 
-/// Keeps errors from being printed while it lives. Raising says of each node in
-/// its way why, as a remark, before it fails; these count before its error.
+/// Keeps errors from being printed while it lives, and warnings if asked to.
+/// Raising says of each node in its way why, as a remark, before it fails;
+/// these count before its error.
 class DiagnosticCapture {
 public:
-  explicit DiagnosticCapture(mlir::MLIRContext *context);
+  explicit DiagnosticCapture(mlir::MLIRContext *context,
+                             bool holdsWarnings = false);
 
   /// The first reason and how many more there are, or `otherwise` where nothing
   /// was said.
   std::string summary(llvm::StringRef otherwise) const;
   /// The errors as they came.
   const std::vector<std::string> &errors() const { return failed; }
+  const std::vector<std::string> &warnings() const { return warned; }
 
 private:
-  std::vector<std::string> reasons, failed;
+  std::vector<std::string> reasons, failed, warned;
   mlir::ScopedDiagnosticHandler handler;
 };
 

@@ -32,8 +32,8 @@ bool Compiler::isFunctionForm() {
 
 /// Imports the file again with the bodies of what has no lowering.
 LogicalResult Compiler::importForFunction() {
-  if (StringRef(options.input).ends_with(".mlir"))
-    return success();
+  if (StringRef(options.input).ends_with(".mlir")) // raising may have begun
+    return readInput();
   phase("importing as a function");
   store = WeightStore(folder);
   ImportOptions expanding;

@@ -20,7 +20,12 @@ void adaptive::addRaisePipeline(OpPassManager &pm,
   pm.addPass(createRaiseRows(rows));
   pm.addPass(createFuseLinear());
   pm.addPass(createRaiseBlocks());
+  addModelChecks(pm);
+}
+
+void adaptive::addModelChecks(OpPassManager &pm) {
   pm.addPass(createVerifyContract());
+  pm.addPass(createVerifyLogits());
 }
 
 LogicalResult adaptive::addPlanPipeline(OpPassManager &pm,

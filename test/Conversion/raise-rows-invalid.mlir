@@ -101,6 +101,48 @@ func.func @main(%ids: tensor<?x?xi64> {onnx.name = "input_ids", onnx.dims = ["b"
 
 // -----
 
+// A finite mask: scores may lie below it.
+
+adaptive.weight @emb : tensor<8x4xf32> source "m.onnx" tensor "emb"
+// expected-error @+1 {{cannot be raised to rows: 1 place not understood, see the remarks}}
+func.func @main(%ids: tensor<?x?xi64> {onnx.name = "input_ids", onnx.dims = ["b", "s"]}) -> (tensor<?x?x4xf32> {onnx.name = "logits"}) {
+  %emb = adaptive.use @emb : tensor<8x4xf32>
+  %h = onnx.node "Gather" version 23 (%emb, %ids) : (tensor<8x4xf32>, tensor<?x?xi64>) -> tensor<?x?x4xf32>
+  %zero = onnx.constant dense<0> : tensor<i64> : tensor<i64>
+  %one = onnx.constant dense<1> : tensor<i64> : tensor<i64>
+  %i0 = onnx.constant dense<[0]> : tensor<1xi64> : tensor<1xi64>
+  %i1 = onnx.constant dense<[1]> : tensor<1xi64> : tensor<1xi64>
+  %none = onnx.constant dense<0.0> : tensor<f32> : tensor<f32>
+  %weak = onnx.constant dense<-1.0e9> : tensor<f32> : tensor<f32>
+  %shape = onnx.node "Shape" version 23 (%ids) : (tensor<?x?xi64>) -> tensor<2xi64>
+  %s = onnx.node "Gather" version 23 (%shape, %one) : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+  %p = onnx.node "Range" version 23 (%zero, %s, %one) : (tensor<i64>, tensor<i64>, tensor<i64>) -> tensor<?xi64>
+  %q = onnx.node "Unsqueeze" version 23 (%p, %i1) : (tensor<?xi64>, tensor<1xi64>) -> tensor<?x1xi64>
+  %k = onnx.node "Unsqueeze" version 23 (%p, %i0) : (tensor<?xi64>, tensor<1xi64>) -> tensor<1x?xi64>
+  %later = onnx.node "Greater" version 23 (%k, %q) : (tensor<1x?xi64>, tensor<?x1xi64>) -> tensor<?x?xi1>
+  %m = onnx.node "Where" version 23 (%later, %weak, %none) : (tensor<?x?xi1>, tensor<f32>, tensor<f32>) -> tensor<?x?xf32>
+  // expected-remark @+1 {{its mask is finite: -1e+09 need not hide the positions after the query, as minus infinity or the least f32 does}}
+  %out = onnx.node "Attention" version 23 (%h, %h, %h, %m) {onnx_attrs = {q_num_heads = 1 : i64, kv_num_heads = 1 : i64}} : (tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<?x?x4xf32>, tensor<?x?xf32>) -> tensor<?x?x4xf32>
+  return %out : tensor<?x?x4xf32>
+}
+
+// -----
+
+// Two outputs, and nothing says which is sampled.
+
+adaptive.weight @emb : tensor<8x4xf32> source "m.onnx" tensor "emb"
+adaptive.weight @head : tensor<4x8xf32> source "m.onnx" tensor "head"
+// expected-error @+1 {{cannot be raised: of its outputs 'state', 'scores' none is named 'logits', so nothing says which is sampled}}
+func.func @main(%ids: tensor<?x?xi64> {onnx.name = "input_ids", onnx.dims = ["b", "s"]}) -> (tensor<?x?x4xf32> {onnx.name = "state"}, tensor<?x?x8xf32> {onnx.name = "scores"}) {
+  %emb = adaptive.use @emb : tensor<8x4xf32>
+  %head = adaptive.use @head : tensor<4x8xf32>
+  %h = onnx.node "Gather" version 23 (%emb, %ids) : (tensor<8x4xf32>, tensor<?x?xi64>) -> tensor<?x?x4xf32>
+  %l = onnx.node "MatMul" version 23 (%h, %head) : (tensor<?x?x4xf32>, tensor<4x8xf32>) -> tensor<?x?x8xf32>
+  return %h, %l : tensor<?x?x4xf32>, tensor<?x?x8xf32>
+}
+
+// -----
+
 // A window is not causal attention.
 
 adaptive.weight @emb : tensor<8x4xf32> source "m.onnx" tensor "emb"

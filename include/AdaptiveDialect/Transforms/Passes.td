@@ -23,6 +23,21 @@ def VerifyContract : Pass<"adaptive-verify-contract", "::mlir::ModuleOp"> {
   }];
 }
 
+def VerifyLogits : Pass<"adaptive-verify-logits", "::mlir::ModuleOp"> {
+  let summary = "Checks that a model yields scores of its own token ids";
+  let description = [{
+    Changes nothing. A graph over token ids may end in a hidden state, in rows of
+    its embedding or in scores of other ids; generation would sample them. The
+    pass fails with a line that says why unless:
+
+    C1: the model has a layer with attention. C2: what it yields, and what each
+    exit yields, is one product with a weight (the head) and at most a bias or a
+    function of single elements behind it. C3: every embedding of the ids has as
+    many rows as the head has columns, so that each id that can be sampled can
+    be read again and each that can be read has a score.
+  }];
+}
+
 //===-- Exits -------------------------------------------------------------===//
 
 def InsertExits : Pass<"adaptive-insert-exits", "::mlir::ModuleOp"> {

@@ -157,6 +157,9 @@ struct Scores {
   RowsView query, key;
   double scale;
   bool causal = false;
+  /// Added to the scores of later positions, in units of the scores: what
+  /// hides them.
+  double hiding = 0;
   enum Stage { Raw, Probabilities, IsNaN } stage = Raw;
 };
 

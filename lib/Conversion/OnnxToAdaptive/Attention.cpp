@@ -5,18 +5,41 @@
 
 #include "Raiser.h"
 
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+
 #include <cmath>
+#include <limits>
 
 using namespace mlir;
 using namespace adaptive;
 using namespace adaptive::raising;
 
-// exp(-1e4) is 0 in f32 next to any score a model produces.
-static constexpr double kMasked = -1e4;
+/// A number that stands for minus infinity. A lesser one, like the -10000 of
+/// old exporters, hides later positions only while all scores stay well above
+/// it, which no graph says. Beside this one a score must be as large as f32 can
+/// hold: half of the least number is left to formats that round it.
+static constexpr double kHides = -0.5 * std::numeric_limits<float>::max();
+/// What it must still be in units of the softmax, so that its exponential is 0
+/// wherever scores are in reach of it.
+static constexpr double kHidesScaled = -1e4;
 
-/// Applies an additive mask; the text says why it cannot be.
-std::optional<std::string>
-Raiser::applyMask(Scores &scores, const MaskValue &mask, size_t rank) const {
+static bool hides(double value) { return value <= kHides; }
+
+static std::string weakMask(double value) {
+  std::string text;
+  llvm::raw_string_ostream(text)
+      << "its mask is finite: " << llvm::format("%g", value)
+      << " need not hide the positions after the query, as minus infinity or "
+         "the least f32 does";
+  return text;
+}
+
+/// Applies an additive mask, or one that `replaces` the scores it hides; the
+/// text says why it cannot be.
+std::optional<std::string> Raiser::applyMask(Scores &scores,
+                                             const MaskValue &mask, size_t rank,
+                                             bool replaces) const {
   if (scores.stage != Scores::Raw)
     return "masks probabilities";
   if (mask.isUniform())
@@ -30,16 +53,22 @@ Raiser::applyMask(Scores &scores, const MaskValue &mask, size_t rank) const {
   if (mask.values[0] != 0 || !middleFree)
     return "its mask is not proven causal: it hides or shifts positions up to "
            "the query";
-  if (!(mask.values[2] <= kMasked))
+  double hiding = mask.values[2] + (replaces ? 0 : scores.hiding);
+  if (!(hiding < 0))
     return "its mask is not proven causal: it shows positions after the query";
+  if (!hides(hiding))
+    return weakMask(hiding);
   scores.causal = true;
+  scores.hiding = hiding;
   return std::nullopt;
 }
 
 /// A mask of truth values (1: visible) as numbers to add.
-static MaskValue additive(MaskValue mask) {
+static MaskValue
+additive(MaskValue mask,
+         double hidden = -std::numeric_limits<double>::infinity()) {
   for (double &value : mask.values)
-    value = value != 0 ? 0 : -std::numeric_limits<double>::infinity();
+    value = value != 0 ? 0 : hidden;
   return mask;
 }
 
@@ -71,8 +100,8 @@ std::optional<Abstract> Raiser::scoreArithmetic(NodeOp node) {
     }
     return result;
   };
-  auto masked = [&](const MaskValue &mask) -> Abstract {
-    if (auto reason = applyMask(scores, mask, rank))
+  auto masked = [&](const MaskValue &mask, bool replaces) -> Abstract {
+    if (auto reason = applyMask(scores, mask, rank, replaces))
       return fail(*reason);
     return scores;
   };
@@ -85,12 +114,12 @@ std::optional<Abstract> Raiser::scoreArithmetic(NodeOp node) {
         zero->values[0] == 0 && *side == 2)
       return scores;
     auto condition = region(0), fill = region(*side == 2 ? 1 : 2);
-    if (condition && fill && fill->isUniform() && fill->values[0] <= kMasked &&
+    if (condition && fill && fill->isUniform() && fill->values[0] < 0 &&
         *side != 0) {
       if (*side == 2) // where(hidden, -inf, scores)
         for (double &value : condition->values)
           value = value == 0;
-      return masked(additive(*condition));
+      return masked(additive(*condition, fill->values[0]), true);
     }
     return failUnlessBlamed(
         node, "selects between scores and something that is no mask");
@@ -103,11 +132,13 @@ std::optional<Abstract> Raiser::scoreArithmetic(NodeOp node) {
                 "causal");
     if (other->isUniform() && scores.stage == Scores::Raw &&
         (name == "Mul" || (name == "Div" && *side == 0))) {
-      scores.scale *= name == "Mul" ? other->values[0] : 1 / other->values[0];
+      double factor = name == "Mul" ? other->values[0] : 1 / other->values[0];
+      scores.scale *= factor;
+      scores.hiding *= factor;
       return scores;
     }
     if (name == "Add")
-      return masked(*other);
+      return masked(*other, false);
   }
   return failUnlessBlamed(node,
                           "no rule for this operator on attention scores");
@@ -124,6 +155,8 @@ Abstract Raiser::softmax(NodeOp node) {
   if (!scores->causal)
     return fail(
         "attention is not causal: no mask hides the positions after the query");
+  if (!(scores->hiding <= kHidesScaled))
+    return fail(weakMask(scores->hiding));
   Scores result = *scores;
   result.stage = Scores::Probabilities;
   return result;
@@ -353,6 +386,15 @@ void Raiser::attention(NodeOp node, Results results) {
   groups(scores.key);
   RowsView value = views[2];
   groups(value);
+  // Before the mask, which need not hide what this hides.
+  if (intAttr(node, "is_causal", 0)) {
+    // The operator counts from the start of its own key operand.
+    if (views[1].past && !hasInput(node, 4))
+      return give(
+          fail("is_causal with a cache that is not its past_key operand"));
+    scores.causal = true;
+    scores.hiding = -std::numeric_limits<double>::infinity();
+  }
   if (hasInput(node, 3)) {
     auto mask = asMask(node.getInputs()[3]);
     if (!mask)
@@ -360,15 +402,8 @@ void Raiser::attention(NodeOp node, Results results) {
     Value operand = node.getInputs()[3];
     bool isTruth = getElementTypeOrSelf(operand.getType()).isInteger(1);
     if (auto reason = applyMask(scores, isTruth ? additive(*mask) : *mask,
-                                shapes.rank(operand)))
+                                shapes.rank(operand), false))
       return give(fail(*reason));
-  }
-  if (intAttr(node, "is_causal", 0)) {
-    // The operator counts from the start of its own key operand.
-    if (views[1].past && !hasInput(node, 4))
-      return give(
-          fail("is_causal with a cache that is not its past_key operand"));
-    scores.causal = true;
   }
   if (!scores.causal)
     return give(fail("attention is not causal: no mask hides the positions "

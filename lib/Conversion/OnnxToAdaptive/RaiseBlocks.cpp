@@ -187,9 +187,13 @@ LogicalResult LayerFinder::findLayers() {
   }
   // Where the last layer ends nothing says but its likeness to the others.
   std::optional<Layer> last;
+  Value result = model.getBody().front().getTerminator()->getOperand(0);
   for (const Cut &cut : cuts) {
     if (cut.attends != count || count == 0 ||
         cut.value.getType() != starts[count - 1]->value.getType())
+      continue;
+    // Logits that are as wide as the stream are no part of a layer.
+    if (last && cut.value == result)
       continue;
     Layer candidate{*starts[count - 1], cut, {}, {}};
     size_t known = blocks.size();

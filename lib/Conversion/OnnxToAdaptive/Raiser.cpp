@@ -335,28 +335,65 @@ void Raiser::discard() {
     op->erase();
 }
 
-LogicalResult Raiser::finish() {
+std::string Raiser::outputName(unsigned index) {
+  auto name = function.getResultAttrOfType<StringAttr>(index, "onnx.name");
+  return name ? name.getValue().str() : std::string();
+}
+
+bool Raiser::isCache(Value output) const {
+  auto *view = std::get_if<RowsView>(&get(output));
+  return view && (view->past || appended.contains(view->rows));
+}
+
+/// The output that is sampled: by name, else the only one that is no part of
+/// the KV cache. Of several the graph does not say it.
+std::optional<unsigned> Raiser::findLogits() {
   auto terminator = function.getBody().front().getTerminator();
-  auto outputName = [&](unsigned i) {
-    auto name = function.getResultAttrOfType<StringAttr>(i, "onnx.name");
-    return name ? name.getValue() : StringRef();
-  };
-  // Logits: by name, else the first output that is no part of the KV cache.
-  std::optional<unsigned> logits;
-  auto isCache = [&](const Abstract &value) {
-    auto *view = std::get_if<RowsView>(&value);
-    return view && (view->past || appended.contains(view->rows));
-  };
-  for (unsigned i = 0; i < terminator->getNumOperands(); ++i)
+  SmallVector<unsigned> others;
+  for (auto [i, output] : llvm::enumerate(terminator->getOperands())) {
     if (outputName(i) == "logits")
-      logits = i;
-  for (unsigned i = 0; i < terminator->getNumOperands() && !logits; ++i)
-    if (!isCache(get(terminator->getOperand(i))))
-      logits = i;
+      return i;
+    if (!isCache(output))
+      others.push_back(i);
+  }
+  if (others.empty()) {
+    emitError(function.getLoc(),
+              "cannot be raised: it has no output of logits");
+    return std::nullopt;
+  }
+  // What is not understood is reported first: it may be a part of the cache.
+  bool isUnknown = std::holds_alternative<Unknown>(
+      get(terminator->getOperand(others.front())));
+  if (others.size() == 1 || isUnknown)
+    return others.front();
+  std::string names;
+  for (unsigned i : others)
+    names += (names.empty() ? "'" : ", '") + outputName(i) + "'";
+  emitError(function.getLoc(), "cannot be raised: of its outputs ")
+      << names << " none is named 'logits', so nothing says which is sampled";
+  return std::nullopt;
+}
+
+/// A decoder has one output. A file that promises more gets a word.
+void Raiser::reportDropped(unsigned logits) {
+  auto terminator = function.getBody().front().getTerminator();
+  for (auto [i, output] : llvm::enumerate(terminator->getOperands())) {
+    if (i == logits || isCache(output) || isa<BlockArgument>(output))
+      continue;
+    bool isUnknown = std::holds_alternative<Unknown>(get(output));
+    emitWarning(function.getLoc(), "output '")
+        << outputName(i)
+        << (isUnknown ? "' is not understood" : "' is not part of generation")
+        << ": dropped; --kind=function keeps it";
+  }
+}
+
+LogicalResult Raiser::finish() {
+  auto logits = findLogits();
   if (!logits)
-    return emitError(function.getLoc(),
-                     "cannot be raised: it has no output of logits");
-  Value output = terminator->getOperand(*logits);
+    return failure();
+  Value output =
+      function.getBody().front().getTerminator()->getOperand(*logits);
   if (std::holds_alternative<Unknown>(get(output))) {
     reportUnknowns(output);
     return failure();
@@ -369,17 +406,7 @@ LogicalResult Raiser::finish() {
     return emitError(function.getLoc(), "cannot be raised: output '")
            << outputName(*logits)
            << "' is not logits [batch, sequence, vocabulary]";
-  for (unsigned i = 0; i < terminator->getNumOperands(); ++i) {
-    Value other = terminator->getOperand(i);
-    bool isCopy = isa<BlockArgument>(other) ||
-                  std::holds_alternative<Unknown>(get(other));
-    if (i != *logits && !isCache(get(other)) && !isCopy)
-      emitRemark(function.getLoc(), "output '")
-          << outputName(i) << "' is not part of generation: dropped";
-    else if (i != *logits && std::holds_alternative<Unknown>(get(other)))
-      emitRemark(function.getLoc(), "output '")
-          << outputName(i) << "' is not understood: dropped";
-  }
+  reportDropped(*logits);
   YieldOp::create(builder, function.getLoc(), result);
   return finishExits();
 }

@@ -43,6 +43,10 @@ private:
   Unknown fail(const llvm::Twine &reason) const { return {reason.str(), true}; }
   /// `fail`, unless an operand is unknown already: then that one is to blame.
   Unknown failUnlessBlamed(NodeOp node, const llvm::Twine &reason) const;
+  bool isCache(mlir::Value output) const;
+  std::optional<unsigned> findLogits();
+  void reportDropped(unsigned logits);
+  std::string outputName(unsigned index);
   llvm::LogicalResult finish();
   void reportUnknowns(llvm::ArrayRef<mlir::Value> roots);
   void discard();
@@ -141,7 +145,7 @@ private:
   Abstract attend(const Scores &scores, const RowsView &value,
                   const Axes &resultAxes);
   std::optional<std::string> applyMask(Scores &scores, const MaskValue &mask,
-                                       size_t rank) const;
+                                       size_t rank, bool replaces) const;
 
   //===-- Exits.cpp
   //---------------------------------------------------------===//

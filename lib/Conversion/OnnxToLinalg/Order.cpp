@@ -50,6 +50,27 @@ template <bool product> LogicalResult cumulative(Node &n) {
   return n.done(narrow);
 }
 
+/// A total order: like `order`, and not a number is the greatest of all, as
+/// NumPy and PyTorch sort it. Without that every comparison with it is false
+/// and a row that holds one has no best element.
+Value totalOrder(Node &n, Order order, Value a, Value b, Type element) {
+  Value plain = tl::compare(n, order, a, b, element);
+  if (!tl::isFloat(a))
+    return plain;
+  Value aIs = n.condition(arith::CmpFPredicate::UNO, a, a),
+        bIs = n.condition(arith::CmpFPredicate::UNO, b, b);
+  Value decides;
+  if (order == Order::Equal)
+    decides = n.op<arith::AndIOp>(aIs, bIs);
+  else if (order == Order::Greater)
+    decides =
+        n.op<arith::AndIOp>(aIs, n.condition(arith::CmpFPredicate::ORD, b, b));
+  else
+    decides =
+        n.op<arith::AndIOp>(bIs, n.condition(arith::CmpFPredicate::ORD, a, a));
+  return n.op<arith::OrIOp>(plain, decides);
+}
+
 /// For each place in the result, the best element that comes after the one
 /// before it; equal elements come in the order of their indices.
 LogicalResult lowerTopK(Node &n) {
@@ -98,15 +119,15 @@ LogicalResult lowerTopK(Node &n) {
                     Value so = n.toCompute(b[0], x.element);
                     Value isFirst = n.compare(P::eq, carried[3], none);
                     Value later = n.op<arith::AndIOp>(
-                        tl::compare(n, Order::Equal, wide, before, x.element),
+                        totalOrder(n, Order::Equal, wide, before, x.element),
                         n.compare(P::sgt, i, carried[3]));
                     Value open = n.op<arith::OrIOp>(
                         isFirst, n.op<arith::OrIOp>(
-                                     later, tl::compare(n, isBetter, before,
-                                                        wide, x.element)));
+                                     later, totalOrder(n, isBetter, before,
+                                                       wide, x.element)));
                     Value better = n.op<arith::OrIOp>(
                         n.compare(P::eq, b[1], none),
-                        tl::compare(n, isBetter, wide, so, x.element));
+                        totalOrder(n, isBetter, wide, so, x.element));
                     Value take = n.op<arith::AndIOp>(open, better);
                     return {tl::select(n, take, item, b[0]),
                             tl::select(n, take, i, b[1])};
