@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Opens, checks and loads artifacts. The code is loaded through the descriptor
-// that was hashed, so a file swapped under the same name is not run.
+// Opens, checks and loads artifacts. The CPU's code is loaded through the
+// descriptor that was hashed, so a file swapped under the same name is not run.
 #include "ee/artifact.h"
 
 #include "ee/sha256.h"
@@ -36,7 +36,8 @@ Expected<Artifact> Artifact::open(const std::string &path) {
 
 Artifact::Artifact(Artifact &&other) noexcept
     : directory(std::move(other.directory)),
-      contents(std::move(other.contents)), codeIndex(other.codeIndex),
+      contents(std::move(other.contents)),
+      device(std::exchange(other.device, {})), codeIndex(other.codeIndex),
       codeFile(std::move(other.codeFile)),
       library(std::exchange(other.library, nullptr)),
       functions(std::move(other.functions)), entry(other.entry),
@@ -46,6 +47,7 @@ Artifact::Artifact(Artifact &&other) noexcept
 Artifact &Artifact::operator=(Artifact &&other) noexcept {
   std::swap(directory, other.directory);
   std::swap(contents, other.contents);
+  std::swap(device, other.device);
   std::swap(codeIndex, other.codeIndex);
   std::swap(codeFile, other.codeFile);
   std::swap(library, other.library);
@@ -111,6 +113,23 @@ Expected<void> Artifact::verifyFile(size_t index) const {
     return Failure{inQuotes(contents.files[index].path) +
                    " does not have the hash of the manifest"};
   return {};
+}
+
+Expected<std::string> Artifact::readVerified(size_t index,
+                                             uint64_t maxBytes) const {
+  auto file = openFile(index);
+  if (!file)
+    return file.takeFailure();
+  auto text = file->readAll(maxBytes);
+  if (!text)
+    return text.takeFailure();
+  auto hash = sha256Hex(*text);
+  if (!hash)
+    return hash.takeFailure();
+  if (*hash != contents.files[index].sha256)
+    return Failure{inQuotes(contents.files[index].path) +
+                   " does not have the hash of the manifest"};
+  return text;
 }
 
 Expected<void> Artifact::checkAbi(const char *symbol, int32_t provided,
@@ -199,12 +218,47 @@ Expected<void> Artifact::mapWeights() {
   return {};
 }
 
+/// Whether there is code for the device, and what there is where not.
+Expected<void> Artifact::checkCode(const ArtifactOptions &options) const {
+  std::string asked = std::string("--device=") + deviceKindName(options.device);
+  if (runsGpuCode(options.device)) {
+    if (contents.kind == ArtifactKind::Function)
+      return Failure{inQuotes(path()) +
+                     " is a function, which runs on the CPU only: " + asked +
+                     " is not accepted"};
+    if (!contents.gpu)
+      return Failure{inQuotes(path()) + " has no code for a GPU (" + asked +
+                     "): it was compiled for the CPU only"};
+    if (!options.cpuLevel.empty())
+      return Failure{"--cpu-level chooses code of the CPU and has no meaning "
+                     "with " +
+                     asked};
+    return {};
+  }
+  if (contents.cpu.empty())
+    return Failure{inQuotes(path()) + " has no code for the CPU (" + asked +
+                   "): it was compiled for GPUs only, accepted are "
+                   "--device=cuda and --device=sim"};
+  if (contents.kind == ArtifactKind::Function &&
+      options.device != DeviceKind::Cpu)
+    return Failure{inQuotes(path()) + " is a function: " + asked +
+                   " is not accepted, --device=cpu is"};
+  return {};
+}
+
 Expected<void> Artifact::load(const ArtifactOptions &options) {
-  if (library)
+  if (device)
     return Failure{inQuotes(path()) + " is loaded already"};
-  auto level = chooseLevel(options);
-  if (!level)
-    return level.takeFailure();
+  if (auto ok = checkCode(options); !ok)
+    return ok;
+  bool gpu = runsGpuCode(options.device);
+  size_t level = 0;
+  if (!gpu) {
+    auto chosen = chooseLevel(options);
+    if (!chosen)
+      return chosen.takeFailure();
+    level = *chosen;
+  }
   if (auto mapped = mapWeights(); !mapped)
     return mapped;
   // Small files that decide what comes out.
@@ -212,7 +266,16 @@ Expected<void> Artifact::load(const ArtifactOptions &options) {
     if (text)
       if (auto same = verifyFile(*text); !same)
         return same;
-  return loadCode(*level);
+  if (!gpu)
+    if (auto loaded = loadCode(level); !loaded)
+      return loaded;
+  device = options.device;
+  return {};
+}
+
+const std::string &Artifact::profile() const {
+  return device && runsGpuCode(*device) ? contents.gpu->profile
+                                        : code().profile;
 }
 
 void *Artifact::symbol(const char *name) const {

@@ -11,6 +11,7 @@
 #include "ee/json.h"
 #include "fields.h"
 #include "function_fields.h"
+#include "gpu_fields.h"
 #include "program_check.h"
 
 #include <algorithm>
@@ -18,6 +19,15 @@
 #include <set>
 
 namespace ee {
+
+size_t findFile(const Field &field, const Manifest &m) {
+  std::string path = field.string();
+  for (size_t i = 0; i < m.files.size(); ++i)
+    if (m.files[i].path == path)
+      return i;
+  field.fail("names " + inQuotes(path) + ", which is not listed in files");
+}
+
 namespace {
 
 constexpr int64_t maxSize = int64_t(1) << 40;
@@ -48,14 +58,6 @@ void readFiles(const Field &root, Manifest &m) {
       entry.at("sha256").fail("must be 64 lower-case hexadecimal digits");
     m.files.push_back(std::move(file));
   }
-}
-
-size_t findFile(const Field &field, const Manifest &m) {
-  std::string path = field.string();
-  for (size_t i = 0; i < m.files.size(); ++i)
-    if (m.files[i].path == path)
-      return i;
-  field.fail("names " + inQuotes(path) + ", which is not listed in files");
 }
 
 InputRole roleOf(const Field &field, const std::string &text) {
@@ -289,8 +291,9 @@ void readCpu(const Field &root, Manifest &m) {
     code.profile = entry.at("profile").string();
     m.cpu.push_back(std::move(code));
   }
-  if (m.cpu.empty())
-    root.at("cpu").fail("must list at least one CPU level");
+  if (m.cpu.empty() && !root.find("gpu"))
+    root.at("cpu").fail("must list at least one CPU level where the artifact "
+                        "has no gpu part");
 }
 
 /// The version of the ABI that the code was compiled for.
@@ -326,6 +329,8 @@ Manifest read(const Field &root) {
     if (m.files[i].path == "policy.toml")
       m.policy = i;
   if (m.kind == ArtifactKind::Function) {
+    if (auto gpu = root.find("gpu"))
+      gpu->fail("is not accepted in an artifact of kind function");
     m.function = readFunction(root.at("function"));
     return m;
   }
@@ -338,6 +343,8 @@ Manifest read(const Field &root) {
   readExits(root, m);
   readStages(root, m);
   readProgram(root, m);
+  if (auto gpu = root.find("gpu"))
+    m.gpu = readGpu(*gpu, m);
   return m;
 }
 

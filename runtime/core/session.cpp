@@ -16,20 +16,38 @@ struct Session::Impl {
 Session::Session() : impl(std::make_unique<Impl>()) {}
 Session::~Session() = default;
 
+static Expected<void> checkThreads(const SessionOptions &options) {
+  if (options.threads >= 1 && options.threads <= 1024)
+    return {};
+  return Failure{"the number of threads is " + std::to_string(options.threads) +
+                 ", accepted are 1 to 1024"};
+}
+
 Expected<std::unique_ptr<Session>>
 Session::create(const Artifact &artifact, const SessionOptions &options) {
+  if (!artifact.loadedFor())
+    return Failure{inQuotes(artifact.path()) + " is not loaded"};
+  if (auto ok = checkThreads(options); !ok)
+    return ok.takeFailure();
+  auto device = createDevice(*artifact.loadedFor(), artifact, options.threads);
+  if (!device)
+    return device.takeFailure();
+  return create(artifact, options, std::move(*device));
+}
+
+Expected<std::unique_ptr<Session>>
+Session::create(const Artifact &artifact, const SessionOptions &options,
+                std::unique_ptr<Device> device) {
   const Manifest &manifest = artifact.manifest();
   if (manifest.kind != ArtifactKind::Decoder)
     return Failure{inQuotes(artifact.path()) +
                    " is not a decoder: it cannot generate"};
-  if (artifact.stages().size() != manifest.stages.size())
+  if (!artifact.loadedFor())
     return Failure{inQuotes(artifact.path()) + " is not loaded"};
-  if (options.threads < 1 || options.threads > 1024)
-    return Failure{"the number of threads is " +
-                   std::to_string(options.threads) +
-                   ", accepted are 1 to 1024"};
+  if (auto ok = checkThreads(options); !ok)
+    return ok.takeFailure();
   std::unique_ptr<Session> session(new Session());
-  session->impl->device = createCpuDevice(artifact, options.threads);
+  session->impl->device = std::move(device);
   auto scheduler = Scheduler::create(manifest, *session->impl->device, options);
   if (!scheduler)
     return scheduler.takeFailure();
@@ -86,13 +104,15 @@ int64_t Session::kvStored(Ticket ticket, int32_t level) const {
   return impl->scheduler->kv().stored(record->slot, level);
 }
 
-std::span<const uint8_t> Session::kvPage(Ticket ticket, int32_t level,
-                                         int64_t page) const {
+int64_t Session::deviceWaits() const { return impl->scheduler->waits(); }
+
+Expected<std::span<const uint8_t>> Session::kvPage(Ticket ticket, int32_t level,
+                                                   int64_t page) {
   const Record *record = impl->scheduler->find(ticket);
   if (!record || record->slot < 0 ||
       page >= impl->scheduler->kv().pagesFor(kvStored(ticket, level)))
-    return {};
-  return impl->scheduler->kv().page(record->slot, level, page);
+    return std::span<const uint8_t>();
+  return impl->scheduler->kvPage(record->slot, level, page);
 }
 
 uint64_t hashLogits(std::span<const float> logits) {

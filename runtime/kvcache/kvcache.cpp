@@ -6,54 +6,87 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstring>
 #include <random>
 
 namespace ee {
 
-Expected<KvCache> KvCache::create(Device &device, const Manifest &manifest,
-                                  const KvOptions &options) {
-  KvCache cache;
-  cache.sequences = options.sequences;
-  cache.pagePositions = manifest.pagePositions;
-  cache.stride = cache.pagesFor(options.maxPositions);
-  cache.pages = options.pages;
-  cache.clearPages = options.clearPages;
-  auto entries = checkedMul(options.sequences, cache.stride);
+namespace {
+int64_t pagesPerSequence(const Manifest &manifest, const KvOptions &options) {
+  return (options.maxPositions + manifest.pagePositions - 1) /
+         manifest.pagePositions;
+}
+} // namespace
+
+Expected<uint64_t> KvCache::mirrorBytes(const Manifest &manifest,
+                                        const KvOptions &options) {
+  auto entries =
+      checkedMul(options.sequences, pagesPerSequence(manifest, options));
   if (!entries || *entries > (int64_t(1) << 31) || options.pages < 1 ||
       options.pages > INT32_MAX)
     return Failure{"the KV cache would need too many pages: fewer sequences "
                    "or a smaller length would be accepted"};
+  return manifest.levels.size() * MirrorBlock::bytesOf<int32_t>(*entries) +
+         MirrorBlock::bytesOf<ee_kv_level>(int64_t(manifest.levels.size()));
+}
+
+Expected<KvCache> KvCache::create(DeviceQueue &queue, const Manifest &manifest,
+                                  const KvOptions &options) {
+  if (auto planned = mirrorBytes(manifest, options); !planned)
+    return planned.takeFailure();
+  KvCache cache;
+  cache.queue = &queue;
+  cache.sequences = options.sequences;
+  cache.pagePositions = manifest.pagePositions;
+  cache.stride = pagesPerSequence(manifest, options);
+  cache.pages = options.pages;
+  cache.clearPages = options.clearPages;
+  cache.views =
+      queue.mirrors().take<ee_kv_level>(int64_t(manifest.levels.size()));
+  int64_t largest = 0;
   for (const KvLevelEntry &entry : manifest.levels) {
-    Level level;
-    level.pageBytes = entry.pageBytes;
-    auto bytes = checkedMul(entry.pageBytes, options.pages);
-    if (!bytes)
-      return Failure{"the KV cache of level " + inQuotes(entry.name) +
-                     " would be too large"};
-    auto buffer = device.allocate(uint64_t(*bytes));
-    if (!buffer)
-      return Failure{"KV cache: " + buffer.error()};
-    level.pages = std::move(*buffer);
-    level.table.assign(size_t(*entries), 0);
-    level.free.reserve(size_t(options.pages));
-    // Handed out from the back: page 0 first unless shuffled.
-    for (int64_t i = options.pages; i-- > 0;)
-      level.free.push_back(int32_t(i));
-    if (options.shuffleSeed) {
-      std::mt19937_64 random(options.shuffleSeed + cache.levels.size());
-      for (size_t i = level.free.size(); i > 1; --i)
-        std::swap(level.free[i - 1], level.free[random() % i]);
-    }
-    cache.levels.push_back(std::move(level));
+    auto level = cache.createLevel(entry, options.shuffleSeed);
+    if (!level)
+      return level.takeFailure();
+    cache.views.set(int64_t(cache.levels.size()),
+                    {deviceField<uint8_t>(level->pages.address()),
+                     deviceField<const int32_t>(level->table.address()),
+                     cache.stride});
+    cache.levels.push_back(std::move(*level));
+    largest = std::max(largest, entry.pageBytes);
   }
+  auto read = queue.device().allocateHost(uint64_t(largest));
+  if (!read)
+    return Failure{"KV cache: " + read.error()};
+  cache.read = std::move(*read);
   cache.held.assign(cache.levels.size() * size_t(options.sequences), 0);
   cache.lengths = cache.held;
   cache.need.assign(cache.levels.size(), 0);
-  for (Level &level : cache.levels)
-    cache.views.push_back(
-        {level.pages.data(), level.table.data(), cache.stride});
   return cache;
+}
+
+Expected<KvCache::Level> KvCache::createLevel(const KvLevelEntry &entry,
+                                              uint64_t shuffleSeed) {
+  Level level;
+  level.pageBytes = entry.pageBytes;
+  auto bytes = checkedMul(entry.pageBytes, pages);
+  if (!bytes)
+    return Failure{"the KV cache of level " + inQuotes(entry.name) +
+                   " would be too large"};
+  auto buffer = queue->device().allocate(uint64_t(*bytes));
+  if (!buffer)
+    return Failure{"KV cache: " + buffer.error()};
+  level.pages = std::move(*buffer);
+  level.table = queue->mirrors().take<int32_t>(sequences * stride);
+  level.free.reserve(size_t(pages));
+  // Handed out from the back: page 0 first unless shuffled.
+  for (int64_t i = pages; i-- > 0;)
+    level.free.push_back(int32_t(i));
+  if (shuffleSeed) {
+    std::mt19937_64 random(shuffleSeed + levels.size());
+    for (size_t i = level.free.size(); i > 1; --i)
+      std::swap(level.free[i - 1], level.free[random() % i]);
+  }
+  return level;
 }
 
 bool KvCache::fits(std::span<const KvReservation> wishes) const {
@@ -74,16 +107,16 @@ bool KvCache::fits(std::span<const KvReservation> wishes) const {
 void KvCache::setHeld(int32_t sequence, int32_t level, int64_t count) {
   Level &l = levels[size_t(level)];
   int64_t &now = held[index(sequence, level)];
-  int32_t *row = l.table.data() + int64_t(sequence) * stride;
+  int64_t row = int64_t(sequence) * stride;
   while (now > count)
-    l.free.push_back(row[--now]);
+    l.free.push_back(l.table[row + --now]);
   while (now < count) {
     int32_t page = l.free.back();
     l.free.pop_back();
     if (clearPages)
-      std::memset(l.pages.data() + int64_t(page) * l.pageBytes, 0,
-                  size_t(l.pageBytes));
-    row[now++] = page;
+      queue->clear(l.pages.address() + uint64_t(page) * uint64_t(l.pageBytes),
+                   uint64_t(l.pageBytes));
+    l.table.set(row + now++, page);
   }
 }
 
@@ -119,11 +152,16 @@ uint64_t KvCache::bytes() const {
   return total;
 }
 
-std::span<const uint8_t> KvCache::page(int32_t sequence, int32_t level,
-                                       int64_t pageOfSequence) const {
+Expected<std::span<const uint8_t>>
+KvCache::page(int32_t sequence, int32_t level, int64_t pageOfSequence) {
   const Level &l = levels[size_t(level)];
-  int32_t page = l.table[size_t(int64_t(sequence) * stride + pageOfSequence)];
-  return {l.pages.data() + int64_t(page) * l.pageBytes, size_t(l.pageBytes)};
+  int32_t page = l.table[int64_t(sequence) * stride + pageOfSequence];
+  uint64_t bytes = uint64_t(l.pageBytes);
+  queue->download(read.data(), l.pages.address() + uint64_t(page) * bytes,
+                  bytes);
+  if (auto ok = queue->sync(); !ok)
+    return ok.takeFailure();
+  return std::span<const uint8_t>(read.data(), size_t(bytes));
 }
 
 } // namespace ee

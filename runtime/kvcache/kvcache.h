@@ -6,8 +6,8 @@
 #ifndef EE_KVCACHE_KVCACHE_H
 #define EE_KVCACHE_KVCACHE_H
 
+#include "core/device_queue.h"
 #include "ee/abi.h"
-#include "ee/device.h"
 #include "ee/manifest.h"
 
 #include <cstdint>
@@ -37,8 +37,13 @@ struct KvReservation {
 
 class KvCache {
 public:
-  /// Fails where the sizes overflow or memory is short.
-  static Expected<KvCache> create(Device &device, const Manifest &manifest,
+  /// Bytes that `create` takes of the queue's mirrors. Fails where the sizes
+  /// overflow.
+  static Expected<uint64_t> mirrorBytes(const Manifest &manifest,
+                                        const KvOptions &options);
+  /// Fails where the sizes overflow or memory is short. `queue` outlives the
+  /// cache.
+  static Expected<KvCache> create(DeviceQueue &queue, const Manifest &manifest,
                                   const KvOptions &options);
 
   /// Whether all of `wishes` fit together. Each (sequence, level) may stand in
@@ -69,23 +74,31 @@ public:
   int64_t pagesFor(int64_t length) const {
     return (length + pagePositions - 1) / pagePositions;
   }
-  /// The page that holds a stored position, for tests and hashes.
-  std::span<const uint8_t> page(int32_t sequence, int32_t level,
-                                int64_t pageOfSequence) const;
+  /// Reads the page that holds a stored position from the device, for tests
+  /// and hashes; waits. Valid until the next call.
+  Expected<std::span<const uint8_t>> page(int32_t sequence, int32_t level,
+                                          int64_t pageOfSequence);
 
+  /// Of the pages; tables are mirrors.
   uint64_t bytes() const;
-  /// By level; what compiled code sees.
-  const ee_kv_level *view() const { return views.data(); }
+  /// Where the `ee_kv_level` of each level lie; what compiled code sees.
+  DeviceAddress view() const { return views.address(); }
+  /// [sequence][page of sequence], each sequence `tableStride` entries.
+  std::span<const int32_t> table(int32_t level) const {
+    return levels[size_t(level)].table.all();
+  }
+  int64_t tableStride() const { return stride; }
 
 private:
   struct Level {
     Buffer pages;
     int64_t pageBytes = 0;
-    std::vector<int32_t> table; // [sequence][page of sequence]
-    std::vector<int32_t> free;  // a stack
+    Mirrored<int32_t> table;   // [sequence][page of sequence]
+    std::vector<int32_t> free; // a stack
   };
 
   KvCache() = default;
+  Expected<Level> createLevel(const KvLevelEntry &entry, uint64_t shuffleSeed);
   size_t index(int32_t sequence, int32_t level) const {
     return size_t(level) * size_t(sequences) + size_t(sequence);
   }
@@ -97,7 +110,9 @@ private:
   std::vector<int64_t> held;         // pages, by level and sequence
   std::vector<int64_t> lengths;      // positions, by level and sequence
   mutable std::vector<int64_t> need; // by level, scratch of `fits`
-  std::vector<ee_kv_level> views;
+  Mirrored<ee_kv_level> views;
+  DeviceQueue *queue = nullptr;
+  HostBuffer read; // one page
 };
 
 } // namespace ee

@@ -10,15 +10,26 @@
 
 namespace ee {
 
-Scheduler::Scheduler(const Manifest &manifest, Device &device,
-                     const SessionOptions &options, KvCache cache,
+/// Room for a few full launches between two waits.
+int64_t Scheduler::listEntries(const SessionOptions &options) {
+  return 4 * (options.maxRows + 2 * listLine);
+}
+
+Scheduler::Scheduler(const Manifest &manifest, const SessionOptions &options,
+                     std::unique_ptr<DeviceQueue> queue, KvCache cache,
                      RowTable rows)
-    : manifest(manifest), device(device), options(options), plan(manifest),
-      cache(std::move(cache)), rows(std::move(rows)) {
+    : manifest(manifest), options(options), plan(manifest),
+      deviceQueue(std::move(queue)), cache(std::move(cache)),
+      rows(std::move(rows)) {
   size_t sequences = size_t(options.maxSequences);
   size_t rowSlots = size_t(this->rows.slots());
   slots.resize(sequences);
-  samplers.resize(sequences);
+  MirrorBlock &mirrors = deviceQueue->mirrors();
+  policies = mirrors.take<ee_policy>(int64_t(options.policies.size()));
+  std::copy(options.policies.begin(), options.policies.end(),
+            policies.write(0, policies.size()));
+  samplers = mirrors.take<ee_sampler>(options.maxSequences);
+  lists = mirrors.take<int32_t>(listEntries(options));
   appended.resize(sequences * manifest.levels.size());
   walkers.resize(manifest.program.size());
   debts.resize(manifest.program.size());
@@ -83,23 +94,35 @@ Scheduler::create(const Manifest &manifest, Device &device,
       (options.maxLength + manifest.pagePositions - 1) / manifest.pagePositions;
   kv.pages =
       options.kvPages ? options.kvPages : perSequence * options.maxSequences;
-  auto cache = KvCache::create(device, manifest, kv);
+  // Between waves a sequence holds at most `debtCap` debts.
+  int64_t rowSlots = options.maxRows + options.maxSequences * options.debtCap;
+  auto tables = KvCache::mirrorBytes(manifest, kv);
+  if (!tables)
+    return tables.takeFailure();
+  auto queue = DeviceQueue::create(
+      device,
+      *tables + RowTable::mirrorBytes(rowSlots) +
+          MirrorBlock::bytesOf<ee_policy>(int64_t(options.policies.size())) +
+          MirrorBlock::bytesOf<ee_sampler>(options.maxSequences) +
+          MirrorBlock::bytesOf<int32_t>(listEntries(options)));
+  if (!queue)
+    return queue.takeFailure();
+  auto cache = KvCache::create(**queue, manifest, kv);
   if (!cache)
     return cache.takeFailure();
-  // Between waves a sequence holds at most `debtCap` debts.
-  auto rows = RowTable::create(device, manifest.rowBytes,
-                               options.maxRows +
-                                   options.maxSequences * options.debtCap);
+  auto rows = RowTable::create(**queue, manifest.rowBytes, rowSlots);
   if (!rows)
     return rows.takeFailure();
-  std::unique_ptr<Scheduler> result(new Scheduler(
-      manifest, device, options, std::move(*cache), std::move(*rows)));
+  std::unique_ptr<Scheduler> result(
+      new Scheduler(manifest, options, std::move(*queue), std::move(*cache),
+                    std::move(*rows)));
   if (auto ok = result->allocate(); !ok)
     return ok.takeFailure();
   return result;
 }
 
-/// One arena for all stages: the largest need decides.
+/// One arena for all stages: the largest need decides. No bucket is above the
+/// most rows that a launch of the stage may have.
 Expected<void> Scheduler::allocate() {
   std::vector<int64_t> mostRows(manifest.stages.size(), 0);
   for (const ProgramNode &node : manifest.program) {
@@ -123,22 +146,40 @@ Expected<void> Scheduler::allocate() {
     arenaBytes = std::max(arenaBytes, *total);
     scratchPerWorker = std::max(scratchPerWorker, stage.workerScratch);
   }
-  auto buffer = device.allocate(uint64_t(arenaBytes));
+  auto buffer = deviceQueue->device().allocate(uint64_t(arenaBytes));
   if (!buffer)
     return Failure{"arena: " + buffer.error()};
   arena = std::move(*buffer);
-  auto workers = checkedMul(scratchPerWorker, device.workers());
+  auto workers = checkedMul(scratchPerWorker, deviceQueue->device().workers());
   if (!workers)
     return Failure{"worker scratch would be too large"};
-  auto scratchBuffer = device.allocate(uint64_t(*workers));
+  auto scratchBuffer = deviceQueue->device().allocate(uint64_t(*workers));
   if (!scratchBuffer)
     return Failure{"worker scratch: " + scratchBuffer.error()};
   scratch = std::move(*scratchBuffer);
+  return allocateLogits();
+}
+
+/// Where the host looks at logits, a few rows at a time.
+Expected<void> Scheduler::allocateLogits() {
+  for (const StageEntry &stage : manifest.stages)
+    if (stage.logits)
+      logitsBytes = std::max(logitsBytes, stage.logits->width * 4);
+  auto bytes =
+      checkedMul(logitsBytes, std::min(options.sampleRows, options.maxRows));
+  if (!bytes)
+    return Failure{"logits would be too large: fewer rows of a sampling launch "
+                   "would be accepted"};
+  auto buffer = deviceQueue->device().allocateHost(uint64_t(*bytes));
+  if (!buffer)
+    return Failure{"logits: " + buffer.error()};
+  logits = std::move(*buffer);
   return {};
 }
 
 uint64_t Scheduler::bufferBytes() const {
-  return arena.bytes() + scratch.bytes() + rows.bytes() + cache.bytes();
+  return arena.bytes() + scratch.bytes() + rows.bytes() + cache.bytes() +
+         deviceQueue->bytes() + logits.bytes();
 }
 
 static double now() {
@@ -274,7 +315,7 @@ void Scheduler::admit() {
     slot.record = record;
     record->slot = int32_t(free);
     record->status.state = RequestState::Running;
-    samplers[free] = record->request.sampler;
+    samplers.set(int64_t(free), record->request.sampler);
     std::fill_n(appended.begin() + std::ptrdiff_t(free * levels), levels, 0);
   }
 }
@@ -349,11 +390,10 @@ void Scheduler::suspend(int32_t index) {
   enqueue(record);
 }
 
-void Scheduler::setRowColumns(int32_t index, const SequenceSlot &slot,
-                              int64_t position) {
+void Scheduler::startRow(int32_t index, const SequenceSlot &slot,
+                         int64_t position) {
   const Record &record = *slot.record;
   const Request &request = record.request;
-  ee_rows &c = rows.columns();
   Row &row = rows[index];
   int64_t promptLength = int64_t(request.prompt.size());
   int64_t last = int64_t(record.tokens.size()) - 1;
@@ -390,13 +430,10 @@ void Scheduler::setRowColumns(int32_t index, const SequenceSlot &slot,
   row.position = int32_t(position);
   row.sequence = record.slot;
   row.walking = true;
-  c.token[index] = row.token;
-  c.sequence[index] = row.sequence;
-  c.position[index] = row.position;
-  c.policy[index] = request.policy;
-  c.script[index] = script;
-  c.flags[index] =
+  uint32_t flags =
       (enabled ? EE_ROW_EXIT_ENABLED : 0u) | (row.emits ? EE_ROW_EMITS : 0u);
+  rows.start(index, {row.token, row.sequence, row.position, request.policy,
+                     script, flags});
 }
 
 void Scheduler::makeRows() {
@@ -406,7 +443,7 @@ void Scheduler::makeRows() {
     stats.longestWait = std::max(stats.longestWait, slot.waited);
     for (int64_t n = 0; n < slot.waveRows; ++n) {
       int32_t row = rows.take();
-      setRowColumns(row, slot, slot.next + n);
+      startRow(row, slot, slot.next + n);
       ++slot.walking;
       arrive(row, manifest.embed);
     }

@@ -7,6 +7,7 @@
 #ifndef EE_SCHEDULER_SCHEDULER_H
 #define EE_SCHEDULER_SCHEDULER_H
 
+#include "core/device_queue.h"
 #include "ee/session.h"
 #include "kvcache/kvcache.h"
 #include "plan.h"
@@ -60,12 +61,22 @@ public:
 
   const SessionCounters &counters() const { return stats; }
   const KvCache &kv() const { return cache; }
+  /// Reads a page from the device.
+  Expected<std::span<const uint8_t>> kvPage(int32_t slot, int32_t level,
+                                            int64_t page) {
+    return cache.page(slot, level, page);
+  }
+  /// How often the host waited for the device.
+  int64_t waits() const { return deviceQueue->waits(); }
   uint64_t bufferBytes() const;
 
 private:
-  Scheduler(const Manifest &manifest, Device &device,
-            const SessionOptions &options, KvCache cache, RowTable rows);
+  Scheduler(const Manifest &manifest, const SessionOptions &options,
+            std::unique_ptr<DeviceQueue> deviceQueue, KvCache cache,
+            RowTable rows);
+  static int64_t listEntries(const SessionOptions &options);
   Expected<void> allocate();
+  Expected<void> allocateLogits();
 
   // scheduler.cpp: requests, admission, preemption, the frame of a wave.
   Expected<void> checkRequest(const Request &request) const;
@@ -73,7 +84,7 @@ private:
   bool planRows();
   Expected<void> reservePages();
   void makeRows();
-  void setRowColumns(int32_t row, const SequenceSlot &slot, int64_t position);
+  void startRow(int32_t row, const SequenceSlot &slot, int64_t position);
   void finishWave();
   Expected<void> checkCoverage();
   void suspend(int32_t slot);
@@ -84,18 +95,29 @@ private:
 
   // wave.cpp: walking the program.
   Expected<void> walk();
+  Expected<void> walkNodes();
   Expected<bool> visit(int32_t node);
   Expected<bool> visitStage(int32_t node);
   Expected<bool> visitSample(int32_t node);
-  void visitDecide(int32_t node);
-  void visitRetire(int32_t node);
+  Expected<void> visitDecide(int32_t node);
+  Expected<void> visitRetire(int32_t node);
   Expected<void> visitEmit(int32_t node);
   void leave(int32_t row, const ProgramNode &node);
+  Expected<void> visitEnd(int32_t node);
   bool blocked(int32_t row, int32_t node, int32_t level) const;
   void collectDebts(int32_t node);
-  Expected<void> launch(int32_t node, int32_t stage, int64_t begin,
-                        int64_t end);
-  void takeLogits(const ProgramNode &node, int64_t begin, int64_t end);
+  Expected<void> launchRange(int32_t node, int64_t begin, int64_t end,
+                             int64_t limit);
+  Expected<void> count(int32_t node, int32_t stage, int64_t begin, int64_t end);
+  Expected<void> launch(int32_t stage, int64_t begin, int64_t end,
+                        int64_t bucket);
+  Expected<void> takeLogits(const ProgramNode &node, int64_t begin, int64_t end,
+                            int64_t bucket);
+  void handLogits(int32_t row, std::span<const float> logits);
+  bool watchesLogits() const {
+    return options.observer && options.observer->wantsLogits();
+  }
+  Expected<void> sync();
   void arrive(int32_t row, int32_t node);
   void finishWalk(int32_t row);
   void settleDebt(int32_t row, int32_t node);
@@ -104,9 +126,9 @@ private:
   void deliver(Record &record, const Row &row, Emission &emission);
 
   const Manifest &manifest;
-  Device &device;
   SessionOptions options;
   ProgramPlan plan;
+  std::unique_ptr<DeviceQueue> deviceQueue;
   KvCache cache;
   RowTable rows;
   SessionCounters stats;
@@ -114,8 +136,12 @@ private:
   std::unordered_map<Ticket, std::unique_ptr<Record>> records;
   std::vector<Record *> queue; ///< waiting, by ticket
   std::vector<SequenceSlot> slots;
-  std::vector<ee_sampler> samplers;
-  std::vector<int64_t> appended;             ///< [slot][level] positions stored
+  Mirrored<ee_policy> policies;  ///< as in the options
+  Mirrored<ee_sampler> samplers; ///< by slot
+  Mirrored<int32_t> lists;       ///< per launch: n_active, then row slots
+  static constexpr int64_t listLine = 16; ///< entries of a line of `lists`
+  int64_t listsUsed = 0;                  ///< by launches since the last sync
+  std::vector<int64_t> appended;          ///< [slot][level] positions stored
   std::vector<std::vector<int32_t>> walkers; ///< by node: rows that wait
   std::vector<std::vector<int32_t>> debts;   ///< by node: debts that wait
   std::vector<KvReservation> wishes;
@@ -126,6 +152,8 @@ private:
   std::vector<int64_t> riding; ///< by slot: highest walking position, scratch
   Buffer arena;
   Buffer scratch;
+  HostBuffer logits;       ///< of as many rows as a sampling launch has
+  int64_t logitsBytes = 0; ///< of one row
   int64_t scratchPerWorker = 0;
   bool replay = false; ///< resume replays exits instead of running in full
   Ticket lastTicket = 0;

@@ -3,15 +3,24 @@
 // equal to one sequence at a time: a debt moves only once its row has its token
 // (both lives of a row share one slot of the row store), and a row enters a
 // stage only when every earlier position of its sequence is stored at that
-// level or comes along.
+// level or comes along. Launches are recorded; the host waits for them where it
+// must know what came out: at decisions, for tokens, for logits, at the end.
 #include "scheduler.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 
 namespace ee {
 
 Expected<void> Scheduler::walk() {
+  auto walked = walkNodes();
+  if (!walked)
+    deviceQueue->discard();
+  return walked;
+}
+
+Expected<void> Scheduler::walkNodes() {
   bool progress = true;
   while (progress) {
     progress = false;
@@ -25,7 +34,17 @@ Expected<void> Scheduler::walk() {
   for (const SequenceSlot &slot : slots)
     if (slot.walking)
       return Failure{"the depth program stalls: rows wait for each other"};
-  return {};
+  // What comes next writes columns and tables that the launches read.
+  return sync();
+}
+
+/// Waits for what was launched; afterwards the mirrors say what came of it.
+Expected<void> Scheduler::sync() {
+  listsUsed = 0;
+  if (!deviceQueue->launched())
+    return {};
+  rows.download();
+  return deviceQueue->sync();
 }
 
 Expected<bool> Scheduler::visit(int32_t index) {
@@ -38,10 +57,12 @@ Expected<bool> Scheduler::visit(int32_t index) {
   case NodeKind::Sample:
     return visitSample(index);
   case NodeKind::Decide:
-    visitDecide(index);
+    if (auto ok = visitDecide(index); !ok)
+      return ok.takeFailure();
     break;
   case NodeKind::Retire:
-    visitRetire(index);
+    if (auto ok = visitRetire(index); !ok)
+      return ok.takeFailure();
     break;
   case NodeKind::Emit:
     if (auto ok = visitEmit(index); !ok)
@@ -53,9 +74,8 @@ Expected<bool> Scheduler::visit(int32_t index) {
     walkers[size_t(index)].clear();
     break;
   default:
-    for (int32_t row : walkers[size_t(index)])
-      finishWalk(row);
-    walkers[size_t(index)].clear();
+    if (auto ok = visitEnd(index); !ok)
+      return ok.takeFailure();
   }
   return true;
 }
@@ -64,7 +84,8 @@ void Scheduler::arrive(int32_t row, int32_t node) {
   walkers[size_t(node)].push_back(row);
 }
 
-/// The row has done all it does for its token. What it owes may move now.
+/// The row has done all it does for its token. What it owes may move now, which
+/// writes columns: nothing launched may still read them.
 void Scheduler::finishWalk(int32_t index) {
   Row &row = rows[index];
   row.walking = false;
@@ -73,10 +94,16 @@ void Scheduler::finishWalk(int32_t index) {
     rows.give(index);
     return;
   }
-  ee_rows &c = rows.columns();
-  c.flags[index] = EE_ROW_CATCH_UP;
-  c.script[index] = EE_SCRIPT_FULL;
-  c.token[index] = row.token;
+  rows.startDebt(index, row.token);
+}
+
+Expected<void> Scheduler::visitEnd(int32_t index) {
+  if (auto ok = sync(); !ok)
+    return ok;
+  for (int32_t row : walkers[size_t(index)])
+    finishWalk(row);
+  walkers[size_t(index)].clear();
+  return {};
 }
 
 /// True while an earlier position of the sequence must still be stored at the
@@ -142,9 +169,8 @@ Expected<bool> Scheduler::visitStage(int32_t index) {
   int64_t count = int64_t(launchRows.size());
   for (int64_t begin = 0; begin < count; begin += options.maxRows) {
     int64_t end = std::min(count, begin + options.maxRows);
-    if (auto ok = launch(index, node.stage, begin, end); !ok)
+    if (auto ok = launchRange(index, begin, end, options.maxRows); !ok)
       return ok.takeFailure();
-    takeLogits(node, begin, end);
   }
   for (int32_t row : launchRows) {
     if (node.level >= 0)
@@ -170,10 +196,22 @@ void Scheduler::settleDebt(int32_t index, int32_t node) {
   rows.give(index);
 }
 
-Expected<void> Scheduler::launch(int32_t node, int32_t stageIndex,
-                                 int64_t begin, int64_t end) {
-  int32_t count = int32_t(end - begin);
-  const int32_t *list = launchRows.data() + begin;
+/// Launches rows [begin, end) of `launchRows`. What a launch looks like depends
+/// on its bucket only, a power of two or the most rows there can be.
+Expected<void> Scheduler::launchRange(int32_t index, int64_t begin, int64_t end,
+                                      int64_t limit) {
+  const ProgramNode &node = manifest.program[size_t(index)];
+  if (auto ok = count(index, node.stage, begin, end); !ok)
+    return ok;
+  int64_t bucket =
+      std::min(limit, int64_t(std::bit_ceil(uint64_t(end - begin))));
+  if (auto ok = launch(node.stage, begin, end, bucket); !ok)
+    return ok;
+  return takeLogits(node, begin, end, bucket);
+}
+
+Expected<void> Scheduler::count(int32_t node, int32_t stageIndex, int64_t begin,
+                                int64_t end) {
   StageCounters &counter = stats.stages[size_t(stageIndex)];
   ++counter.launches;
   for (int64_t i = begin; i < end; ++i) {
@@ -183,61 +221,100 @@ Expected<void> Scheduler::launch(int32_t node, int32_t stageIndex,
       return Failure{"the depth program does not end: a row ran " +
                      std::to_string(row.visits) + " stages for one token"};
   }
-  if (options.observer) {
-    observed.clear();
-    for (int64_t i = begin; i < end; ++i) {
-      const Row &row = rows[launchRows[size_t(i)]];
-      observed.push_back({slots[size_t(row.sequence)].record->ticket,
-                          row.position, !row.walking});
-    }
-    options.observer->onLaunch(node, stageIndex, observed);
+  if (!options.observer)
+    return {};
+  observed.clear();
+  for (int64_t i = begin; i < end; ++i) {
+    const Row &row = rows[launchRows[size_t(i)]];
+    observed.push_back({slots[size_t(row.sequence)].record->ticket,
+                        row.position, !row.walking});
+  }
+  options.observer->onLaunch(node, stageIndex, observed);
+  return {};
+}
+
+Expected<void> Scheduler::launch(int32_t stageIndex, int64_t begin, int64_t end,
+                                 int64_t bucket) {
+  int64_t entries = listLine + (bucket + listLine - 1) / listLine * listLine;
+  if (deviceQueue->full() || listsUsed + entries > lists.size())
+    if (auto ok = sync(); !ok)
+      return ok;
+  int32_t *list = lists.write(listsUsed, listLine + (end - begin));
+  list[0] = int32_t(end - begin);
+  for (int64_t i = begin; i < end; ++i) {
+    list[listLine + i - begin] = launchRows[size_t(i)];
+    rows.launched(launchRows[size_t(i)]);
   }
   Launch call;
   call.stage = stageIndex;
-  call.args.rows = list;
-  call.args.n_active = &count;
-  call.args.max_rows = count;
-  call.args.row_store = rows.store();
-  call.args.columns = rows.columns();
-  call.args.policies = options.policies.data();
-  call.args.samplers = samplers.data();
-  call.args.kv = cache.view();
-  call.args.arena = arena.data();
-  call.args.worker_scratch = scratch.data();
-  call.args.worker_scratch_bytes = scratchPerWorker;
-  uint64_t ticket = device.submit(call);
-  while (!device.poll(ticket)) {
+  ee_stage_args &args = call.args;
+  args.rows = deviceField<const int32_t>(lists.address(listsUsed + listLine));
+  args.n_active = deviceField<const int32_t>(lists.address(listsUsed));
+  args.max_rows = bucket;
+  args.row_store = deviceField<uint8_t>(rows.store());
+  args.columns = rows.columns();
+  args.policies = deviceField<const ee_policy>(policies.address());
+  args.samplers = deviceField<const ee_sampler>(samplers.address());
+  args.kv = deviceField<const ee_kv_level>(cache.view());
+  args.arena = deviceField<uint8_t>(arena.address());
+  args.worker_scratch = deviceField<uint8_t>(scratch.address());
+  args.worker_scratch_bytes = scratchPerWorker;
+  listsUsed += entries;
+  deviceQueue->launch(call);
+  return {};
+}
+
+/// Looks at the logits of the launch just recorded; the arena holds them only
+/// until the next one. A criterion may need the logits of its exit, so that
+/// they come out of the stage before the decision and the sampling stage behind
+/// it only hands the id on; they count for the rows that leave.
+Expected<void> Scheduler::takeLogits(const ProgramNode &node, int64_t begin,
+                                     int64_t end, int64_t bucket) {
+  const auto &output = manifest.stages[size_t(node.stage)].logits;
+  if (!output)
+    return {};
+  bool decides = node.kind == NodeKind::Stage &&
+                 manifest.program[size_t(node.next)].kind == NodeKind::Decide;
+  auto wanted = [&](int32_t index) {
+    const Row &row = rows[index];
+    return row.walking && row.emits &&
+           (watchesLogits() ||
+            slots[size_t(row.sequence)].record->request.logitHash);
+  };
+  auto first = launchRows.begin() + begin, last = launchRows.begin() + end;
+  if (std::none_of(first, last, wanted))
+    return {};
+  uint64_t rowBytes = uint64_t(output->width) * 4;
+  DeviceAddress base =
+      arena.address() + uint64_t(output->perRowOffset * bucket);
+  int64_t most = int64_t(logits.bytes() / rowBytes);
+  for (int64_t from = begin; from < end; from += most) {
+    int64_t to = std::min(end, from + most);
+    deviceQueue->download(logits.data(),
+                          base + uint64_t(from - begin) * rowBytes,
+                          uint64_t(to - from) * rowBytes);
+    rows.download();
+    listsUsed = 0;
+    if (auto ok = deviceQueue->sync(); !ok)
+      return ok;
+    auto values = reinterpret_cast<const float *>(logits.data());
+    for (int64_t i = from; i < to; ++i) {
+      int32_t index = launchRows[size_t(i)];
+      if (wanted(index) && (!decides || rows.leaves(index)))
+        handLogits(index, {values + (i - from) * output->width,
+                           size_t(output->width)});
+    }
   }
   return {};
 }
 
-/// Looks at the logits of the launch just done; the arena holds them only until
-/// the next one. A criterion may need the logits of its exit, so that they come
-/// out of the stage before the decision and the sampling stage behind it only
-/// hands the id on; they count for the rows that leave.
-void Scheduler::takeLogits(const ProgramNode &node, int64_t begin,
-                           int64_t end) {
-  const auto &output = manifest.stages[size_t(node.stage)].logits;
-  if (!output)
-    return;
-  bool decides = node.kind == NodeKind::Stage &&
-                 manifest.program[size_t(node.next)].kind == NodeKind::Decide;
-  auto base = reinterpret_cast<const float *>(
-      arena.data() + output->perRowOffset * (end - begin));
-  for (int64_t i = begin; i < end; ++i) {
-    int32_t index = launchRows[size_t(i)];
-    Row &row = rows[index];
-    if (!row.walking || !row.emits ||
-        (decides && !rows.columns().decision[index]))
-      continue;
-    const Record &record = *slots[size_t(row.sequence)].record;
-    std::span<const float> logits(base + (i - begin) * output->width,
-                                  size_t(output->width));
-    if (record.request.logitHash)
-      row.logitHash = hashLogits(logits);
-    if (options.observer)
-      options.observer->onLogits(record.ticket, row.position, logits);
-  }
+void Scheduler::handLogits(int32_t index, std::span<const float> values) {
+  Row &row = rows[index];
+  const Record &record = *slots[size_t(row.sequence)].record;
+  if (record.request.logitHash)
+    row.logitHash = hashLogits(values);
+  if (watchesLogits())
+    options.observer->onLogits(record.ticket, row.position, values);
 }
 
 Expected<bool> Scheduler::visitSample(int32_t index) {
@@ -254,25 +331,27 @@ Expected<bool> Scheduler::visitSample(int32_t index) {
   int64_t most = std::min(options.sampleRows, options.maxRows);
   for (int64_t begin = 0; begin < count; begin += most) {
     int64_t end = std::min(count, begin + most);
-    if (auto ok = launch(index, node.stage, begin, end); !ok)
+    if (auto ok = launchRange(index, begin, end, most); !ok)
       return ok.takeFailure();
-    takeLogits(node, begin, end);
   }
   for (int32_t row : launchRows)
     arrive(row, node.next);
   return true;
 }
 
-void Scheduler::visitDecide(int32_t index) {
+Expected<void> Scheduler::visitDecide(int32_t index) {
+  if (auto ok = sync(); !ok)
+    return ok;
   const ProgramNode &node = manifest.program[size_t(index)];
   moving.assign(walkers[size_t(index)].begin(), walkers[size_t(index)].end());
   walkers[size_t(index)].clear();
   for (int32_t row : moving) {
-    if (rows.columns().decision[row])
+    if (rows.leaves(row))
       leave(row, node);
     else
       arrive(row, node.stay);
   }
+  return {};
 }
 
 void Scheduler::leave(int32_t index, const ProgramNode &node) {
@@ -293,10 +372,16 @@ void Scheduler::leave(int32_t index, const ProgramNode &node) {
     arrive(index, node.leave);
 }
 
-void Scheduler::visitRetire(int32_t index) {
+Expected<void> Scheduler::visitRetire(int32_t index) {
   const ProgramNode &node = manifest.program[size_t(index)];
   moving.assign(walkers[size_t(index)].begin(), walkers[size_t(index)].end());
   walkers[size_t(index)].clear();
+  // A row that ends here may have marked its exit in its depth, or owe.
+  bool silent = std::any_of(moving.begin(), moving.end(),
+                            [&](int32_t row) { return !rows[row].emits; });
+  if (silent && !manifest.exits.empty())
+    if (auto ok = sync(); !ok)
+      return ok;
   for (int32_t row : moving) {
     if (rows[row].emits) {
       arrive(row, node.next);
@@ -308,6 +393,7 @@ void Scheduler::visitRetire(int32_t index) {
         exit >= 0 ? exit : int32_t(EE_SCRIPT_FULL);
     finishWalk(row);
   }
+  return {};
 }
 
 /// The exit at which a row left. A lowering that runs all rows through all
@@ -315,7 +401,9 @@ void Scheduler::visitRetire(int32_t index) {
 int32_t Scheduler::exitOf(int32_t index) const {
   if (rows[index].exit >= 0)
     return rows[index].exit;
-  int32_t depth = rows.columns().depth[index];
+  if (manifest.exits.empty())
+    return -1;
+  int32_t depth = rows.depth(index);
   if (depth < manifest.model.layers)
     for (size_t i = 0; i < manifest.exits.size(); ++i)
       if (manifest.exits[i].depth == depth)
@@ -324,10 +412,12 @@ int32_t Scheduler::exitOf(int32_t index) const {
 }
 
 Expected<void> Scheduler::visitEmit(int32_t index) {
+  if (auto ok = sync(); !ok)
+    return ok;
   moving.assign(walkers[size_t(index)].begin(), walkers[size_t(index)].end());
   walkers[size_t(index)].clear();
   for (int32_t row : moving) {
-    int32_t token = rows.columns().token[row];
+    int32_t token = rows.token(row);
     if (token < 0 || token >= manifest.model.vocab)
       return Failure{"the compiled model sampled id " + std::to_string(token) +
                      ", outside of its vocabulary of " +
@@ -342,17 +432,15 @@ void Scheduler::emit(int32_t index) {
   Row &row = rows[index];
   SequenceSlot &slot = slots[size_t(row.sequence)];
   Record &record = *slot.record;
-  const ee_rows &c = rows.columns();
   Emission emission;
   emission.ticket = record.ticket;
   emission.position = row.position;
-  emission.token = c.token[index];
-  emission.depth = c.depth[index];
+  emission.token = rows.token(index);
+  emission.depth = rows.depth(index);
   emission.exit = exitOf(index);
   emission.generated = record.request.maxNewTokens > 0 &&
                        row.position == int64_t(record.tokens.size()) - 1;
-  emission.criteria = {c.criteria + int64_t(index) * EE_MAX_EXITS,
-                       manifest.exits.size()};
+  emission.criteria = rows.criteria(index).first(manifest.exits.size());
   if (emission.generated) {
     record.exitAt[size_t(row.position)] =
         emission.exit >= 0 ? emission.exit : int32_t(EE_SCRIPT_FULL);

@@ -24,6 +24,13 @@ std::string share(const std::optional<double> &value) {
   return value ? number(*value * 100, 1) + " %" : "-";
 }
 
+/// What the code that ran was compiled for.
+std::string levelOf(const ee::Artifact &artifact) {
+  ee::DeviceKind device = *artifact.loadedFor();
+  return ee::runsGpuCode(device) ? ee::deviceKindName(device)
+                                 : artifact.code().level;
+}
+
 struct Report {
   const Model &model;
   const BenchFlags &flags;
@@ -48,7 +55,7 @@ void printTable(const Report &r, bool csv) {
   for (const BenchResult &b : r.results) {
     auto [low, high] = std::minmax_element(b.rates.begin(), b.rates.end());
     rows.push_back({m.model.name, number(double(bytes) / (1 << 20), 1),
-                    m.linearFormat, m.headFormat, r.model.artifact.code().level,
+                    m.linearFormat, m.headFormat, levelOf(r.model.artifact),
                     std::to_string(b.threads), b.test, std::to_string(b.batch),
                     b.arm, number(b.median(), 2), number(*low, 2),
                     number(*high, 2), number(b.meanDepth, 2),
@@ -93,8 +100,8 @@ void printJson(const Report &r) {
   nlohmann::json out;
   out["model"] = m.model.name;
   out["formats"] = {{"linear", m.linearFormat}, {"head", m.headFormat}};
-  out["level"] = r.model.artifact.code().level;
-  out["profile"] = r.model.artifact.code().profile;
+  out["level"] = levelOf(r.model.artifact);
+  out["profile"] = r.model.artifact.profile();
   out["peak_memory"] = r.peak;
   for (const auto &[threads, roof] : r.rooflines)
     out["machine"].push_back({{"threads", threads},
@@ -199,6 +206,7 @@ void addBench(CLI::App &app, int &exitCode) {
   command->add_option("model", model.artifact, "Artifact made by ee-opt")
       ->required()
       ->type_name("DIR");
+  model.addDevice(*command);
   command->add_option("--cpu-level", model.cpuLevel,
                       "Force a CPU level: x86-64-v3 or avx512");
   command

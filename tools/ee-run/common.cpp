@@ -17,10 +17,20 @@
 #include <thread>
 #include <unistd.h>
 
+void ModelFlags::addDevice(CLI::App &command) {
+  command
+      .add_option("--device", device,
+                  "Where the model runs: cpu, sim (a GPU, simulated) or cuda; "
+                  "guarded is the CPU with device memory fenced off, to debug "
+                  "the runtime")
+      ->capture_default_str();
+}
+
 void ModelFlags::add(CLI::App &command, bool serving) {
   command.add_option("model", artifact, "Artifact made by ee-opt")
       ->required()
       ->type_name("DIR");
+  addDevice(command);
   command.add_option("--cpu-level", cpuLevel,
                      "Force a CPU level: x86-64-v3 or avx512 (default: the "
                      "best that this CPU runs)");
@@ -74,6 +84,7 @@ int64_t threadsOf(const ModelFlags &flags) {
 static ee::Artifact openLoaded(const ModelFlags &flags) {
   ee::Artifact artifact = need(ee::Artifact::open(flags.artifact));
   ee::ArtifactOptions options;
+  options.device = need(ee::parseDeviceKind(flags.device));
   options.cpuLevel = flags.cpuLevel;
   need(artifact.load(options));
   return artifact;

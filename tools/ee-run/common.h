@@ -35,6 +35,7 @@ inline void need(ee::Expected<void> value) {
 /// Flags about the model and how it is served.
 struct ModelFlags {
   std::string artifact;
+  std::string device = "cpu";
   std::string cpuLevel;
   int64_t threads = 0; // 0 = all
   std::string policyFile;
@@ -48,6 +49,8 @@ struct ModelFlags {
   int64_t debtCap = 6;
   int64_t kvPages = 0;
 
+  /// Where the model runs.
+  void addDevice(CLI::App &command);
   /// `serving` adds the flags of a session beside those of the model.
   void add(CLI::App &command, bool serving = true);
 };

@@ -21,6 +21,7 @@ public:
   Watcher(const Model &model, TokenPrinter *printer, bool trace)
       : manifest(model.artifact.manifest()), printer(printer), trace(trace) {}
 
+  bool wantsLogits() const override { return false; }
   void onEmission(const ee::Emission &e) override {
     if (!e.generated)
       return;
@@ -89,14 +90,13 @@ ee::Request makeRequest(const GenerateFlags &flags, const Model &model,
 }
 
 /// A hash per level over the stored pages, in order of position.
-json kvHashes(const ee::Session &session, ee::Ticket ticket,
-              int64_t pagePositions) {
+json kvHashes(ee::Session &session, ee::Ticket ticket, int64_t pagePositions) {
   json list = json::array();
   for (int32_t level = 0; level < session.kvLevels(); ++level) {
     uint64_t hash = 0xcbf29ce484222325u;
     int64_t stored = session.kvStored(ticket, level);
     for (int64_t page = 0; page * pagePositions < stored; ++page)
-      for (uint8_t byte : session.kvPage(ticket, level, page))
+      for (uint8_t byte : need(session.kvPage(ticket, level, page)))
         hash = (hash ^ byte) * 0x100000001b3u;
     char hex[17];
     std::snprintf(hex, sizeof hex, "%016llx",

@@ -97,6 +97,11 @@ int inspect(const InspectFlags &flags) {
     std::printf("code       %s (%s), numerics profile %s\n", code.level.c_str(),
                 here.supports(code.level) ? "runs here" : "does not run here",
                 code.profile.c_str());
+  if (m.gpu)
+    for (const ee::GpuCodeEntry &code : m.gpu->code)
+      std::printf("code       PTX for sm_%lld and above, %zu cubins, numerics "
+                  "profile %s\n",
+                  shown(code.sm), code.cubins.size(), m.gpu->profile.c_str());
   int64_t weightBytes = 0;
   for (const ee::WeightEntry &weight : m.weights)
     weightBytes += int64_t(weight.bytes);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // reserve, commit, truncate, release: plans change nothing unless they fit,
-// and no page is lost or handed out twice.
+// no page is lost or handed out twice, and the device sees what the host sees.
 #include "kvcache/kvcache.h"
 #include "toy_model.h"
 
+#include <cstring>
 #include <gtest/gtest.h>
 #include <random>
 #include <set>
@@ -12,46 +13,57 @@ namespace {
 using ee::KvCache;
 using ee::KvReservation;
 
-class KvCacheTest : public testing::Test {
+class KvCacheTest : public testing::TestWithParam<toy::TestDevice> {
 protected:
-  KvCacheTest()
-      : model("exact"), device(ee::createCpuDevice(model.artifact, 1)) {}
+  KvCacheTest() : model("exact"), device(GetParam().make(model.artifact, 1)) {}
   KvCache make(int64_t pages, uint64_t shuffle = 0) {
     ee::KvOptions options;
     options.sequences = 4;
     options.maxPositions = 40;
     options.pages = pages;
     options.shuffleSeed = shuffle;
-    auto cache = KvCache::create(*device, model.artifact.manifest(), options);
+    return make(options);
+  }
+  KvCache make(ee::KvOptions options) {
+    const ee::Manifest &manifest = model.artifact.manifest();
+    auto queue = ee::DeviceQueue::create(
+        *device, *KvCache::mirrorBytes(manifest, options));
+    EXPECT_TRUE(queue);
+    queues.push_back(std::move(*queue));
+    auto cache = KvCache::create(*queues.back(), manifest, options);
     EXPECT_TRUE(cache);
     return std::move(*cache);
   }
+  static std::vector<int32_t> table(const KvCache &cache) {
+    auto all = cache.table(0);
+    return {all.begin(), all.end()};
+  }
   toy::Model model;
   std::unique_ptr<ee::Device> device;
+  std::vector<std::unique_ptr<ee::DeviceQueue>> queues; ///< of the caches
 };
 
-TEST_F(KvCacheTest, APlanThatDoesNotFitChangesNothing) {
+TEST_P(KvCacheTest, APlanThatDoesNotFitChangesNothing) {
   KvCache cache = make(5);
   std::vector<KvReservation> some = {{0, 0, 9}, {1, 0, 4}}; // 3 + 1 pages
   ASSERT_TRUE(cache.fits(some));
   cache.reserve(some);
   cache.commit(0, 0, 9);
   cache.commit(1, 0, 4);
-  std::vector<int32_t> table(cache.view()[0].table, cache.view()[0].table + 40);
+  std::vector<int32_t> before = table(cache);
   EXPECT_EQ(cache.freePages(0), 1);
   std::vector<KvReservation> tooMany = {{0, 0, 10}, {1, 0, 8}, {2, 0, 1}};
   EXPECT_FALSE(cache.fits(tooMany));
   EXPECT_EQ(cache.freePages(0), 1);
   EXPECT_EQ(cache.stored(0, 0), 9);
   EXPECT_EQ(cache.reserved(1, 0), 4);
-  EXPECT_EQ(table, std::vector<int32_t>(cache.view()[0].table,
-                                        cache.view()[0].table + 40));
+  EXPECT_EQ(before, table(cache));
   std::vector<KvReservation> fits = {{0, 0, 12}, {1, 0, 8}};
   EXPECT_TRUE(cache.fits(fits));
   EXPECT_FALSE(cache.fits(std::vector<KvReservation>{{0, 1, 41}}));
 }
 
-TEST_F(KvCacheTest, CommitTrimsAndTruncateRollsBack) {
+TEST_P(KvCacheTest, CommitTrimsAndTruncateRollsBack) {
   KvCache cache = make(10);
   std::vector<KvReservation> wish = {{2, 1, 17}};
   ASSERT_TRUE(cache.fits(wish));
@@ -68,7 +80,7 @@ TEST_F(KvCacheTest, CommitTrimsAndTruncateRollsBack) {
   EXPECT_EQ(cache.freePages(1), 10);
 }
 
-TEST_F(KvCacheTest, PagesAreNeverShared) {
+TEST_P(KvCacheTest, PagesAreNeverShared) {
   for (uint64_t shuffle : {0, 5}) {
     KvCache cache = make(24, shuffle);
     std::mt19937 random(4);
@@ -90,7 +102,7 @@ TEST_F(KvCacheTest, PagesAreNeverShared) {
         int64_t held = 0;
         for (int32_t s = 0; s < 4; ++s)
           for (int64_t p = 0; p < cache.reserved(s, l) / TOY_PAGE; ++p, ++held)
-            seen.insert(cache.view()[l].table[s * 10 + p]);
+            seen.insert(cache.table(l)[size_t(s * cache.tableStride() + p)]);
         ASSERT_EQ(int64_t(seen.size()), held);
         ASSERT_EQ(held + cache.freePages(l), 24);
       }
@@ -102,15 +114,61 @@ TEST_F(KvCacheTest, PagesAreNeverShared) {
   }
 }
 
-TEST_F(KvCacheTest, ShufflingMovesPages) {
+TEST_P(KvCacheTest, ShufflingMovesPages) {
   KvCache plain = make(24), shuffled = make(24, 3);
   std::vector<KvReservation> wish = {{0, 0, 40}};
   plain.reserve(wish);
   shuffled.reserve(wish);
-  EXPECT_NE(
-      std::vector<int32_t>(plain.view()[0].table, plain.view()[0].table + 10),
-      std::vector<int32_t>(shuffled.view()[0].table,
-                           shuffled.view()[0].table + 10));
+  EXPECT_NE(table(plain), table(shuffled));
 }
+
+TEST_P(KvCacheTest, TheDeviceSeesTablesAndClearedPages) {
+  ee::KvOptions options;
+  options.sequences = 2;
+  options.maxPositions = 40;
+  options.pages = 12;
+  options.shuffleSeed = 9;
+  options.clearPages = true;
+  KvCache cache = make(options);
+  ee::DeviceQueue &queue = *queues.back();
+  auto bytes = device->allocateHost(512);
+  ASSERT_TRUE(bytes);
+  std::vector<KvReservation> wish = {{1, 2, 17}};
+  cache.reserve(wish);
+  int32_t page = cache.table(2)[size_t(cache.tableStride())];
+  auto view = std::make_unique<ee_kv_level[]>(3);
+  ASSERT_TRUE(queue.sync());
+  queue.download(bytes->data(), cache.view(), 3 * sizeof(ee_kv_level));
+  ASSERT_TRUE(queue.sync());
+  std::memcpy(view.get(), bytes->data(), 3 * sizeof(ee_kv_level));
+  EXPECT_EQ(view[2].table_stride, 10);
+  auto tableAt = ee::DeviceAddress(uintptr_t(view[2].table));
+  queue.download(bytes->data(), tableAt + 4 * 10, 5 * 4);
+  ASSERT_TRUE(queue.sync());
+  for (size_t i = 0; i < 5; ++i) {
+    int32_t entry;
+    std::memcpy(&entry, bytes->data() + 4 * i, 4);
+    EXPECT_EQ(entry, cache.table(2)[10 + i]);
+  }
+  // Dirty the first page on the device, hand it out again: it is clear.
+  auto pageAt = ee::DeviceAddress(uintptr_t(view[2].pages)) + page * 256;
+  std::memset(bytes->data(), 0x5a, 256);
+  ee::Submission dirty;
+  dirty.uploads.push_back({pageAt, bytes->data(), 256});
+  ASSERT_TRUE(device->wait(*device->submit(dirty)));
+  EXPECT_EQ((*cache.page(1, 2, 0))[255], 0x5a);
+  cache.release(1);
+  cache.reserve(wish);
+  for (int64_t i = 0; i < 5; ++i)
+    if (cache.table(2)[size_t(10 + i)] == page) {
+      EXPECT_EQ((*cache.page(1, 2, i))[255], 0);
+      return;
+    }
+  FAIL() << "the page was not handed out again";
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, KvCacheTest,
+                         testing::ValuesIn(toy::testDevices),
+                         testing::PrintToStringParamName());
 
 } // namespace

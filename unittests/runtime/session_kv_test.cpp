@@ -9,13 +9,15 @@
 namespace {
 using namespace toy;
 
+class SessionKvTest : public testing::TestWithParam<TestDevice> {};
+
 /// KV bytes of all levels after `request`.
 std::vector<std::vector<uint8_t>>
 kvAfter(const Model &model, ee::Request request, std::vector<int32_t> *ids) {
   ee::SessionOptions options;
   options.completeKv = true;
   options.policies = Workload::policies();
-  auto session = ee::Session::create(model.artifact, options);
+  auto session = model.session(options);
   EXPECT_TRUE(session);
   request.keepKv = true;
   auto ticket = (*session)->submit(request);
@@ -30,9 +32,10 @@ kvAfter(const Model &model, ee::Request request, std::vector<int32_t> *ids) {
     int64_t stored = (*session)->kvStored(*ticket, level);
     for (int64_t page = 0; page * TOY_PAGE < stored; ++page) {
       auto span = (*session)->kvPage(*ticket, level, page);
-      bytes.insert(bytes.end(), span.begin(), span.end());
+      EXPECT_TRUE(span) << span.error();
+      bytes.insert(bytes.end(), span->begin(), span->end());
     }
-    EXPECT_TRUE((*session)->kvPage(*ticket, level, 1000).empty());
+    EXPECT_TRUE((*session)->kvPage(*ticket, level, 1000)->empty());
     held += (*session)->totalPages() - (*session)->freePages(level);
     result.push_back(std::move(bytes));
   }
@@ -43,8 +46,8 @@ kvAfter(const Model &model, ee::Request request, std::vector<int32_t> *ids) {
   return result;
 }
 
-TEST(SessionKvTest, ExactKvEqualsTheFullModel) {
-  Model model("exact");
+TEST_P(SessionKvTest, ExactKvEqualsTheFullModel) {
+  Model model("exact", GetParam());
   Workload work(12, 17);
   int left = 0;
   for (const ee::Request &request : work.requests) {
@@ -61,9 +64,9 @@ TEST(SessionKvTest, ExactKvEqualsTheFullModel) {
   EXPECT_GT(left, 3);
 }
 
-TEST(SessionKvTest, PropagatedKvIsNotTheFullModels) {
+TEST_P(SessionKvTest, PropagatedKvIsNotTheFullModels) {
   // The test above can fail: with propagation the same comparison differs.
-  Model model("propagate");
+  Model model("propagate", GetParam());
   ee::Request request;
   request.prompt = {1, 2, 3};
   request.maxNewTokens = 6;
@@ -78,11 +81,11 @@ TEST(SessionKvTest, PropagatedKvIsNotTheFullModels) {
   EXPECT_NE(grouped[1], want[1]);
 }
 
-TEST(SessionKvTest, HeldKvThatBlocksARequestIsAnError) {
-  Model model("exact");
+TEST_P(SessionKvTest, HeldKvThatBlocksARequestIsAnError) {
+  Model model("exact", GetParam());
   ee::SessionOptions options;
   options.kvPages = 3;
-  auto session = ee::Session::create(model.artifact, options);
+  auto session = model.session(options);
   ASSERT_TRUE(session);
   ee::Request request;
   request.prompt = {1, 2, 3, 4, 5};
@@ -98,5 +101,8 @@ TEST(SessionKvTest, HeldKvThatBlocksARequestIsAnError) {
   (*session)->releaseKv(*first);
   EXPECT_TRUE((*session)->drain());
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, SessionKvTest, testing::ValuesIn(testDevices),
+                         testing::PrintToStringParamName());
 
 } // namespace

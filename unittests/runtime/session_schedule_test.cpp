@@ -29,6 +29,8 @@ void operator delete[](void *p, size_t) noexcept { std::free(p); }
 namespace {
 using namespace toy;
 
+class ScheduleTest : public testing::TestWithParam<TestDevice> {};
+
 struct Recorded {
   int32_t stage;
   std::vector<ee::LaunchRow> rows;
@@ -108,9 +110,9 @@ std::vector<Recorded> ordinaryBatching(const std::vector<ee::Request> &requests,
   }
 }
 
-TEST(ScheduleTest, FullDepthIsOrdinaryContinuousBatching) {
+TEST_P(ScheduleTest, FullDepthIsOrdinaryContinuousBatching) {
   for (const char *fill : {"exact", "propagate"}) {
-    Model model(fill);
+    Model model(fill, GetParam());
     Workload work(20, 3);
     for (ee::Request &request : work.requests)
       request.script.clear();
@@ -125,7 +127,7 @@ TEST(ScheduleTest, FullDepthIsOrdinaryContinuousBatching) {
     options.policies = Workload::policies();
     for (ee_policy &policy : options.policies)
       policy.force_full = 1;
-    auto session = ee::Session::create(model.artifact, options);
+    auto session = model.session(options);
     ASSERT_TRUE(session) << session.error();
     for (const ee::Request &request : work.requests)
       ASSERT_TRUE((*session)->submit(request));
@@ -144,7 +146,7 @@ std::vector<Recorded> runScript(Model &model, std::vector<int32_t> script,
                                 ee::SessionCounters *counters = nullptr) {
   Recorder recorder;
   options.observer = &recorder;
-  auto session = ee::Session::create(model.artifact, options);
+  auto session = model.session(options);
   EXPECT_TRUE(session);
   ee::Request request;
   request.prompt = {7};
@@ -157,8 +159,8 @@ std::vector<Recorded> runScript(Model &model, std::vector<int32_t> script,
   return recorder.launches;
 }
 
-TEST(ScheduleTest, DebtsRideWithTheNextRow) {
-  Model model("exact");
+TEST_P(ScheduleTest, DebtsRideWithTheNextRow) {
+  Model model("exact", GetParam());
   // Position 0 leaves early, 1 leaves late, 2 runs in full.
   auto launches = runScript(model, {0, 1, -2}, {});
   std::vector<Recorded> want = {
@@ -175,8 +177,8 @@ TEST(ScheduleTest, DebtsRideWithTheNextRow) {
   EXPECT_EQ(launches, want);
 }
 
-TEST(ScheduleTest, PropagationFillsAtOnce) {
-  Model model("propagate");
+TEST_P(ScheduleTest, PropagationFillsAtOnce) {
+  Model model("propagate", GetParam());
   auto launches = runScript(model, {0, 1}, {});
   std::vector<Recorded> want = {
       {0, {{1, 0, false}}}, {6, {{1, 0, false}}}, {3, {{1, 0, false}}},
@@ -185,8 +187,8 @@ TEST(ScheduleTest, PropagationFillsAtOnce) {
   EXPECT_EQ(launches, want);
 }
 
-TEST(ScheduleTest, DebtsArePaidAtTheCap) {
-  Model model("exact");
+TEST_P(ScheduleTest, DebtsArePaidAtTheCap) {
+  Model model("exact", GetParam());
   ee::SessionOptions options;
   options.debtCap = 3;
   ee::SessionCounters counters;
@@ -205,8 +207,8 @@ TEST(ScheduleTest, DebtsArePaidAtTheCap) {
   EXPECT_EQ(counters.droppedDebts, 0);
 }
 
-TEST(ScheduleTest, EveryDebtIsPaidOnceOrDropped) {
-  Model model("exact");
+TEST_P(ScheduleTest, EveryDebtIsPaidOnceOrDropped) {
+  Model model("exact", GetParam());
   for (uint32_t seed = 0; seed < 8; ++seed) {
     Workload work(16, seed);
     ee::SessionOptions options;
@@ -220,8 +222,8 @@ TEST(ScheduleTest, EveryDebtIsPaidOnceOrDropped) {
   }
 }
 
-TEST(ScheduleTest, WaitsAreBounded) {
-  Model model("exact");
+TEST_P(ScheduleTest, WaitsAreBounded) {
+  Model model("exact", GetParam());
   Workload work(40, 9);
   ee::SessionOptions options;
   options.maxSequences = 8;
@@ -233,7 +235,8 @@ TEST(ScheduleTest, WaitsAreBounded) {
   EXPECT_LE(c.longestWait, 7 * 24);
 }
 
-TEST(ScheduleTest, StepsTakeNoMemory) {
+// The devices for debugging may take some.
+TEST(StepTest, TakesNoMemory) {
   for (const char *fill : {"exact", "propagate"}) {
     Model model(fill);
     Workload work(24, 13);
@@ -243,7 +246,7 @@ TEST(ScheduleTest, StepsTakeNoMemory) {
     options.kvPages = 20;
     options.maxLength = 64;
     options.policies = Workload::policies();
-    auto session = ee::Session::create(model.artifact, options);
+    auto session = model.session(options);
     ASSERT_TRUE(session) << session.error();
     for (const ee::Request &request : work.requests)
       ASSERT_TRUE((*session)->submit(request));
@@ -263,5 +266,8 @@ TEST(ScheduleTest, StepsTakeNoMemory) {
     EXPECT_EQ(allocations, 0);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, ScheduleTest, testing::ValuesIn(testDevices),
+                         testing::PrintToStringParamName());
 
 } // namespace

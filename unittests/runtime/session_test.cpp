@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Whatever a session does with a request (batch width, arrival order, chunks,
-// pages, threads, preemption, caps), its tokens, depths and logit bits are
-// those of the dense reference.
+// pages, threads, preemption, caps, device), its tokens, depths and logit bits
+// are those of the dense reference.
 #include "session_workload.h"
 
+#include <algorithm>
 #include <gtest/gtest.h>
+#include <tuple>
 
 namespace {
 using namespace toy;
 
-class SessionTest : public testing::TestWithParam<std::string> {
+class SessionTest
+    : public testing::TestWithParam<std::tuple<std::string, TestDevice>> {
 protected:
-  SessionTest() : model(GetParam()) {}
+  SessionTest()
+      : fill(std::get<0>(GetParam())), model(fill, std::get<1>(GetParam())) {}
   void TearDown() override { EXPECT_EQ(model.errors(), 0); }
+  std::string fill;
   Model model;
 };
 
@@ -20,7 +25,7 @@ TEST_P(SessionTest, OneAtATimeEqualsTheReference) {
   Workload work(24, 1);
   ee::SessionOptions options;
   options.maxSequences = 1;
-  work.expectReference(model, GetParam(), options);
+  work.expectReference(model, fill, options);
 }
 
 TEST_P(SessionTest, BatchWidths) {
@@ -28,7 +33,7 @@ TEST_P(SessionTest, BatchWidths) {
     Workload work(20, uint32_t(width));
     ee::SessionOptions options;
     options.maxSequences = width;
-    work.expectReference(model, GetParam(), options);
+    work.expectReference(model, fill, options);
   }
 }
 
@@ -43,7 +48,7 @@ TEST_P(SessionTest, ChunksAndRowLimits) {
         options.maxRows = rows;
         options.debtCap = cap;
         options.sampleRows = 3;
-        work.expectReference(model, GetParam(), options);
+        work.expectReference(model, fill, options);
       }
 }
 
@@ -55,7 +60,7 @@ TEST_P(SessionTest, ShuffledPagesAndThreads) {
       options.maxSequences = 8;
       options.shuffleSeed = seed;
       options.threads = threads;
-      work.expectReference(model, GetParam(), options);
+      work.expectReference(model, fill, options);
     }
 }
 
@@ -66,7 +71,7 @@ TEST_P(SessionTest, ArrivalOrders) {
     work.arriveWhileRunning = true;
     ee::SessionOptions options;
     options.maxSequences = 5;
-    work.expectReference(model, GetParam(), options);
+    work.expectReference(model, fill, options);
   }
 }
 
@@ -78,7 +83,7 @@ TEST_P(SessionTest, ExplicitPreemption) {
     ee::SessionOptions options;
     options.maxSequences = 6;
     options.chunk = 1 + seed % 7;
-    preemptions += work.expectReference(model, GetParam(), options).preemptions;
+    preemptions += work.expectReference(model, fill, options).preemptions;
   }
   EXPECT_GT(preemptions, 30);
 }
@@ -90,7 +95,7 @@ TEST_P(SessionTest, PreemptionWherePagesRunShort) {
     ee::SessionOptions options;
     options.maxSequences = 8;
     options.kvPages = pages;
-    preemptions += work.expectReference(model, GetParam(), options).preemptions;
+    preemptions += work.expectReference(model, fill, options).preemptions;
   }
   EXPECT_GT(preemptions, 0);
 }
@@ -103,9 +108,9 @@ TEST_P(SessionTest, PromptRowsThatLeave) {
     options.maxSequences = 4;
     options.chunk = chunk;
     options.debtCap = 2;
-    work.expectReference(model, GetParam(), options);
+    work.expectReference(model, fill, options);
     work.preemptSeed = 3;
-    work.expectReference(model, GetParam(), options);
+    work.expectReference(model, fill, options);
   }
 }
 
@@ -120,7 +125,7 @@ TEST_P(SessionTest, EveryPromptRowEmits) {
     ee::SessionOptions options;
     options.maxSequences = 4;
     options.chunk = chunk;
-    work.expectReference(model, GetParam(), options);
+    work.expectReference(model, fill, options);
   }
 }
 
@@ -133,7 +138,7 @@ TEST_P(SessionTest, ScriptsTakeEachExit) {
     }
     ee::SessionOptions options;
     options.maxSequences = 3;
-    work.expectReference(model, GetParam(), options);
+    work.expectReference(model, fill, options);
     for (const ee::RequestStatus &status : work.results)
       for (int32_t depth : status.exitDepth)
         EXPECT_EQ(depth, exit < 0 ? TOY_LAYERS : 2 * (exit + 1));
@@ -145,7 +150,7 @@ TEST_P(SessionTest, CancelFreesEverything) {
   ee::SessionOptions options;
   options.policies = Workload::policies();
   options.maxSequences = 4;
-  auto session = ee::Session::create(model.artifact, options);
+  auto session = model.session(options);
   ASSERT_TRUE(session) << session.error();
   std::vector<ee::Ticket> tickets;
   for (const ee::Request &request : work.requests) {
@@ -175,7 +180,7 @@ TEST_P(SessionTest, RefusesWhatCannotBeServed) {
   ee::SessionOptions options;
   options.maxLength = 32;
   options.kvPages = 6;
-  auto session = ee::Session::create(model.artifact, options);
+  auto session = model.session(options);
   ASSERT_TRUE(session) << session.error();
   ee::Request good;
   good.prompt = {1, 2, 3};
@@ -212,7 +217,7 @@ TEST_P(SessionTest, RefusesAbsurdOptions) {
   auto refused = [&](auto change) {
     ee::SessionOptions options;
     change(options);
-    return !ee::Session::create(model.artifact, options);
+    return !model.session(options);
   };
   using O = ee::SessionOptions;
   EXPECT_FALSE(refused([](O &) {}));
@@ -229,9 +234,15 @@ TEST_P(SessionTest, RefusesAbsurdOptions) {
   EXPECT_TRUE(refused([](O &o) { o.sampleRows = 0; }));
 }
 
-INSTANTIATE_TEST_SUITE_P(Fills, SessionTest,
-                         testing::Values("exact", "propagate",
-                                         "exact-early-head",
-                                         "propagate-early-head"));
+INSTANTIATE_TEST_SUITE_P(
+    Fills, SessionTest,
+    testing::Combine(testing::Values("exact", "propagate", "exact-early-head",
+                                     "propagate-early-head"),
+                     testing::ValuesIn(testDevices)),
+    [](const auto &info) {
+      std::string name = std::get<0>(info.param);
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name + "_" + std::get<1>(info.param).name;
+    });
 
 } // namespace

@@ -102,7 +102,7 @@ ee::SessionCounters Workload::expectReference(const Model &model,
   if (!options.maxLength)
     options.maxLength = 64;
   results.assign(requests.size(), {});
-  auto created = ee::Session::create(model.artifact, options);
+  auto created = model.session(options);
   if (!created) {
     ADD_FAILURE() << created.error();
     return {};

@@ -4,6 +4,7 @@
 
 #include "ee/sha256.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -163,11 +164,19 @@ void write(const fs::path &directory, json m) {
       if (file.contains("sha256") && file["sha256"] == "auto")
         file["sha256"] = *ee::sha256Hex(text);
     }
+  auto fillHash = [&](json &code, const std::string &path) {
+    if (code.is_object() && code.contains("sha256") && code["sha256"] == "auto")
+      code["sha256"] = *ee::sha256Hex(contents(path));
+  };
   if (m.contains("cpu") && m["cpu"].is_array())
     for (json &code : m["cpu"])
-      if (code.is_object() && code.contains("sha256") &&
-          code["sha256"] == "auto")
-        code["sha256"] = *ee::sha256Hex(contents("cpu/v3.so"));
+      fillHash(code, "cpu/v3.so");
+  if (m.contains("gpu"))
+    for (json &code : m["gpu"]["code"]) {
+      for (json &cubin : code["cubins"])
+        fillHash(cubin, cubin["file"]);
+      fillHash(code, code["ptx"]);
+    }
   std::ofstream(directory / "manifest.json") << m.dump(1);
 }
 
@@ -184,8 +193,15 @@ static ee::Artifact openToy(const fs::path &directory,
   return std::move(*artifact);
 }
 
-Model::Model(const std::string &fill)
-    : artifact(openToy(directory.path(), fill)) {}
+Model::Model(const std::string &fill, const TestDevice &device)
+    : artifact(openToy(directory.path(), fill)), device(device) {}
+
+ee::Expected<std::unique_ptr<ee::Session>>
+Model::session(const ee::SessionOptions &options) const {
+  // Sessions refuse absurd numbers of threads; a device would start them.
+  int64_t threads = std::clamp<int64_t>(options.threads, 1, 8);
+  return ee::Session::create(artifact, options, device.make(artifact, threads));
+}
 
 int32_t Model::errors() const {
   return *static_cast<int32_t *>(artifact.symbol("toy_errors"));

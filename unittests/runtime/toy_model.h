@@ -4,6 +4,7 @@
 #ifndef EE_UNITTESTS_TOY_MODEL_H
 #define EE_UNITTESTS_TOY_MODEL_H
 
+#include "devices.h"
 #include "ee/artifact.h"
 #include "ee/session.h"
 #include "toy_math.h"
@@ -35,13 +36,17 @@ nlohmann::json manifest(const std::string &fill);
 /// where the manifest says "auto".
 void write(const std::filesystem::path &directory, nlohmann::json manifest);
 
-/// A loaded toy artifact.
+/// A loaded toy artifact and where its sessions run.
 struct Model {
-  explicit Model(const std::string &fill);
+  explicit Model(const std::string &fill,
+                 const TestDevice &device = testDevices[0]);
+  ee::Expected<std::unique_ptr<ee::Session>>
+  session(const ee::SessionOptions &options) const;
   /// What compiled code saw and should not have.
   int32_t errors() const;
   TempDir directory;
   ee::Artifact artifact;
+  TestDevice device;
 };
 
 struct Expectation {

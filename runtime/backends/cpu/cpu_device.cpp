@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The CPU backend: calls the compiled stage functions with the thread team.
 #include "ee/device.h"
+#include "memory.h"
 #include "team.h"
-
-#include <sys/mman.h>
 
 namespace ee {
 namespace {
@@ -13,29 +12,55 @@ public:
   CpuDevice(const Artifact &artifact, int64_t threads)
       : artifact(artifact), team(threads) {}
 
+  const char *name() const override { return "cpu"; }
+  int64_t workers() const override { return team.workers(); }
+
   Expected<Buffer> allocate(uint64_t bytes) override {
     if (bytes == 0)
       return Buffer();
-    void *data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (data == MAP_FAILED)
-      return Failure{"cannot get " + std::to_string(bytes) +
-                     " bytes of memory"};
-    return Buffer(static_cast<uint8_t *>(data), bytes,
-                  [](uint8_t *p, uint64_t n) { munmap(p, n); });
+    auto pages = mapPages(bytes);
+    if (!pages)
+      return pages.takeFailure();
+    return Buffer(*this, DeviceAddress(uintptr_t(*pages)), bytes);
   }
 
-  int64_t workers() const override { return team.workers(); }
+  Expected<HostBuffer> allocateHost(uint64_t bytes) override {
+    if (bytes == 0)
+      return HostBuffer();
+    auto pages = mapPages(bytes);
+    if (!pages)
+      return pages.takeFailure();
+    return HostBuffer(*this, *pages, bytes);
+  }
 
-  uint64_t submit(const Launch &launch) override {
-    ee_stage_args args = launch.args;
-    args.team = team.handle();
-    args.weights = artifact.weights().data();
-    artifact.stages()[size_t(launch.stage)](&args);
+  Expected<MirroredMemory> allocateMirrored(uint64_t bytes) override {
+    auto buffer = allocate(bytes);
+    if (!buffer)
+      return buffer.takeFailure();
+    MirroredMemory memory;
+    memory.data = deviceField<uint8_t>(buffer->address());
+    memory.device = std::move(*buffer);
+    memory.shared = true;
+    return memory;
+  }
+
+  Expected<uint64_t> submit(const Submission &submission) override {
+    runUploads(submission);
+    runFillsAndCopies(submission);
+    runLaunches(submission, artifact, team.handle());
+    runDownloads(submission);
     return ++tickets;
   }
 
-  bool poll(uint64_t ticket) override { return ticket <= tickets; }
+  Expected<void> wait(uint64_t) override { return {}; }
+
+protected:
+  void release(DeviceAddress address, uint64_t bytes) override {
+    unmapPages(deviceField<uint8_t>(address), bytes);
+  }
+  void releaseHost(uint8_t *data, uint64_t bytes) override {
+    unmapPages(data, bytes);
+  }
 
 private:
   const Artifact &artifact;

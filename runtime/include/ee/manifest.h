@@ -148,6 +148,50 @@ struct CpuCodeEntry {
   std::string profile;
 };
 
+/// Machine code of one GPU architecture, made from the PTX beside it.
+struct GpuCubin {
+  int64_t sm = 0;  ///< compute capability: 86 is 8.6
+  size_t file = 0; ///< index into Manifest::files
+};
+
+/// PTX for GPUs of compute capability `sm` and above.
+struct GpuCodeEntry {
+  int64_t sm = 0;
+  size_t ptx = 0; ///< index into Manifest::files
+  std::vector<GpuCubin> cubins;
+};
+
+/// One kernel launch of a step. It covers `itemsFixed + itemsPerRow * max_rows`
+/// items; `offsets` are the kernel's parameters behind the stage arguments.
+struct GpuLaunch {
+  std::string kernel;
+  int64_t itemsPerRow = 0;
+  int64_t itemsFixed = 0;
+  std::vector<uint64_t> offsets;
+};
+
+/// Launches that run once, or `repeat` times for as many equal layers, each
+/// with its own weights and level.
+struct GpuStep {
+  int64_t repeat = 0; ///< 0: once, outside of any loop over layers
+  int64_t firstWeight = 0;
+  int64_t weightStride = 0;
+  int64_t firstInLevel = 0;
+  std::vector<GpuLaunch> launches;
+};
+
+struct GpuStage {
+  std::vector<GpuStep> steps;
+};
+
+/// The code of an artifact for GPUs.
+struct GpuCode {
+  std::string profile;
+  int64_t threads = 0;            ///< threads of a block
+  std::vector<GpuCodeEntry> code; ///< by rising `sm`
+  std::vector<GpuStage> stages;   ///< by stage index
+};
+
 struct Manifest {
   std::string producer;
   ArtifactKind kind = ArtifactKind::Decoder;
@@ -164,8 +208,9 @@ struct Manifest {
   std::vector<ExitEntry> exits;
   std::vector<StageEntry> stages;
   std::vector<ProgramNode> program;
-  int32_t embed = -1; ///< the entry node of the program
-  std::vector<CpuCodeEntry> cpu;
+  int32_t embed = -1;            ///< the entry node of the program
+  std::vector<CpuCodeEntry> cpu; ///< may be empty where there is GPU code
+  std::optional<GpuCode> gpu;
   std::optional<size_t> tokenizer; ///< index into `files`
   std::optional<size_t> policy;    ///< index into `files`: policy.toml
 };

@@ -47,6 +47,9 @@ struct Emission {
 class SessionObserver {
 public:
   virtual ~SessionObserver() = default;
+  /// Whether `onLogits` is of use: logits come from the device one launch at a
+  /// time, with a wait each.
+  virtual bool wantsLogits() const { return true; }
   /// Logits of a row about to be emitted; the memory is reused afterwards.
   virtual void onLogits(Ticket, int64_t /*position*/,
                         std::span<const float> /*logits*/) {}
@@ -141,10 +144,14 @@ struct SessionCounters {
 
 class Session {
 public:
-  /// `artifact` is a loaded decoder and outlives the session. Takes all memory
-  /// that steps will need.
+  /// `artifact` is a loaded decoder and outlives the session, which runs on the
+  /// device that it was loaded for. Takes all memory that steps will need.
   static Expected<std::unique_ptr<Session>>
   create(const Artifact &artifact, const SessionOptions &options);
+  /// The same on a device of the caller.
+  static Expected<std::unique_ptr<Session>>
+  create(const Artifact &artifact, const SessionOptions &options,
+         std::unique_ptr<Device> device);
   ~Session();
 
   /// Queues a request. Fails, naming the field, on one that could never be
@@ -168,13 +175,19 @@ public:
   int64_t kvLevels() const;
   int64_t freePages(int32_t level) const;
   int64_t totalPages() const;
-  /// Bytes of buffers taken at creation, not counting weights.
+  /// Bytes of buffers taken at creation on the device and for it on the host,
+  /// not counting weights.
   uint64_t bufferBytes() const;
 
-  /// KV of a running or kept request: stored positions of a level, and a page.
+  /// How often the session waited for its device so far.
+  int64_t deviceWaits() const;
+
+  /// KV of a running or kept request: stored positions of a level, and a page,
+  /// read from the device and valid until the next call; empty where there is
+  /// no such page.
   int64_t kvStored(Ticket ticket, int32_t level) const;
-  std::span<const uint8_t> kvPage(Ticket ticket, int32_t level,
-                                  int64_t page) const;
+  Expected<std::span<const uint8_t>> kvPage(Ticket ticket, int32_t level,
+                                            int64_t page);
   void releaseKv(Ticket ticket);
 
 private:
