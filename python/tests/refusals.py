@@ -2,7 +2,6 @@
 """What the tests of bad input share: a folder of good files to spoil, and the check that a tool refuses it."""
 
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +46,9 @@ def tree(root: Path) -> list[str]:
 
 def check_refused(folder: Path, name: str, args, said, text: bytes | None = None):
     """Run the tool in `folder`: it must refuse in one line that holds each of `said`."""
-    before, start = tree(folder), time.monotonic()
-    done = run_tool(name, *args, cwd=folder, timeout=60)
-    spent, err = time.monotonic() - start, done.stderr.decode("utf-8", errors="replace")
+    before = tree(folder)
+    done = run_tool(name, *args, cwd=folder)
+    err = done.stderr.decode("utf-8", errors="replace")
     assert done.returncode == 1, (done.returncode, err, done.stdout[:300])
     lines = err.split("\n")
     assert len(lines) == 2 and lines[1] == "" and len(lines[0]) > 10, err
@@ -57,7 +56,6 @@ def check_refused(folder: Path, name: str, args, said, text: bytes | None = None
     for word in [said] if isinstance(said, str) else said:
         assert word in err, err
     assert tree(folder) == before
-    assert spent < 20
 
 
 @pytest.fixture

@@ -219,7 +219,7 @@ def test_no_decoder(work, case):
     change, said = case
     change(work)
     check_refused(work, "ee-opt", ["model.onnx", *OUT, "--kind=decoder"], said)
-    done = run_tool("ee-opt", "model.onnx", *OUT, cwd=work, timeout=60)
+    done = run_tool("ee-opt", "model.onnx", *OUT, cwd=work)
     assert done.returncode == 0 and b"the_odd_one" in done.stderr and b"ee-run run" in done.stderr, done.stderr
 
 

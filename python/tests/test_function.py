@@ -226,13 +226,10 @@ def test_many_temporaries_are_released(tmp_path):
     artifact = compile_text(tmp_path, text, "--cpu-levels=x86-64-v3")
     x = np.arange(1 << 20, dtype=np.float32)
     import resource
-    import subprocess
 
-    from .ee_tools import tool
-
-    args = [tool("ee-run"), "run", str(artifact), *bindings(tmp_path, {"x": x}), "--output", f"y={tmp_path}/y.npy"]
+    args = [artifact, *bindings(tmp_path, {"x": x}), "--output", f"y={tmp_path}/y.npy"]
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20))  # noqa: E731
-    done = subprocess.run(args, preexec_fn=limit, capture_output=True, timeout=120)
+    done = run_tool("ee-run", "run", *args, preexec_fn=limit)
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), x)
 

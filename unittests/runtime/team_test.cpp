@@ -2,7 +2,11 @@
 // The thread team runs every item once, whatever the timing.
 #include "backends/cpu/team.h"
 
+#include <filesystem>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <string>
+#include <unistd.h>
 
 namespace {
 
@@ -51,10 +55,27 @@ TEST(TeamTest, ManySmallJobs) {
     runOnce(team, 1 + i % 17, 1);
 }
 
+/// Returns when every other thread of the process sleeps in the kernel.
+void waitUntilOthersSleep() {
+  for (bool awake = true; awake;) {
+    awake = false;
+    for (auto &task : std::filesystem::directory_iterator("/proc/self/task")) {
+      if (task.path().filename() == std::to_string(gettid()))
+        continue;
+      std::string line;
+      std::getline(std::ifstream(task.path() / "stat"), line);
+      // PID (name) STATE ...
+      size_t name = line.rfind(')');
+      awake |= name == std::string::npos || line.substr(name + 2, 1) != "S";
+    }
+    std::this_thread::yield();
+  }
+}
+
 TEST(TeamTest, SleepsAndWakes) {
   ee::Team team(2);
   for (int i = 0; i < 20; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    waitUntilOthersSleep();
     runOnce(team, 32, 1);
   }
 }

@@ -22,14 +22,16 @@ class Run:
     """One training in `folder`: state.pt (to resume), curve.csv, and when finished model.safetensors.
 
     `batches(step)` gives what the objective takes, a tensor or a tuple of them; `validate(model)` a dict of losses, logged with each checkpoint.
-    What is made from another model brings its own `build()`, `objective` and, where it is no whole model, `save(model, folder)`."""
+    What is made from another model brings its own `build()`, `objective` and, where it is no whole model, `save(model, folder)`.
+    `clock()` gives seconds from some start."""
 
     def __init__(
-        self, recipe, folder, batches, validate, minutes: float, device: str = "cpu", seed: int = 0, say=print, build=None, objective=None, save=None
+        self, recipe, folder, batches, validate, minutes: float, device: str = "cpu", seed: int = 0, say=print, build=None, objective=None, save=None,
+        clock=time.monotonic,
     ):
         self.recipe, self.folder, self.batches, self.validate = recipe, Path(folder), batches, validate
         self.objective, self.write_model = objective or OBJECTIVES[recipe.objective], save or (lambda model, out: model.save(out))
-        self.budget, self.device, self.seed, self.say = minutes * 60, device, seed, say
+        self.budget, self.device, self.seed, self.say, self.clock = minutes * 60, device, seed, say, clock
         self.folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(seed)
         self.model = (build or recipe.build)().to(device)
@@ -66,9 +68,9 @@ class Run:
 
     def run(self, log_every: int = 20, save_every: float = 120.0, validate_every: float = 600.0) -> torch.nn.Module:
         """Train to the end of the steps or of the budget, whichever is first; seconds between saves and validations."""
-        sums, counts, saved, checked, shown = {}, {}, self.spent, self.spent, time.monotonic()
+        sums, counts, saved, checked, shown = {}, {}, self.spent, self.spent, self.clock()
         while self.progress() < 1.0:
-            began, step = time.monotonic(), self.steps_done
+            began, step = self.clock(), self.steps_done
             batch = self._to_device(self.batches(step))
             with torch.autocast(self.device.split(":")[0], torch.bfloat16):
                 loss, parts = self.objective(self.model, batch, step, self.recipe.options)
@@ -80,7 +82,7 @@ class Run:
                 sums[name] = sums.get(name, 0.0) + float(value.detach())
                 counts[name] = counts.get(name, 0) + 1
             self.steps_done += 1
-            self.spent += time.monotonic() - began
+            self.spent += self.clock() - began
             if self.steps_done % log_every == 0 or self.progress() >= 1.0:
                 row = {"step": self.steps_done, "tokens": self.steps_done * self.recipe.batch * self.recipe.length, "seconds": round(self.spent, 1)}
                 row |= {k: round(v / counts[k], 4) for k, v in sums.items()}
@@ -89,8 +91,8 @@ class Run:
                     row |= {f"valid.{k}": round(v, 4) for k, v in self.validate(self.model).items()}
                 self.rows.append(row)
                 sums, counts = {}, {}
-                if time.monotonic() - shown > 10 or "valid.full" in row or self.progress() >= 1.0:
-                    shown = time.monotonic()
+                if self.clock() - shown > 10 or "valid.full" in row or self.progress() >= 1.0:
+                    shown = self.clock()
                     self.say(self._line(row))
             if self.spent - saved >= save_every or self.progress() >= 1.0:
                 saved = self.spent

@@ -39,7 +39,7 @@ def test_distilling_brings_the_exit_nearer_and_leaves_the_model_alone(tmp_path):
     rng = np.random.default_rng(0)
     tokens = torch.from_numpy(rng.integers(0, C.vocab, (64, 17)))
     batches, quiet = lambda step: tokens[(step % 8) * 8 :][:8], lambda line: None  # noqa: E731
-    run = heads.new_run(model, (1, 2), batches, lambda h: {}, tmp_path, lambda h, folder: None, 5.0, steps=150, rate=3e-3, say=quiet)
+    run = heads.new_run(model, (1, 2), batches, lambda h: {}, tmp_path, lambda h, folder: None, 1e6, steps=150, rate=3e-3, say=quiet)
     made = {int(d): head for d, head in run.run().items()}
     text = Windows(tokens.numpy()[:, :-1], tokens.numpy()[:, 1:], np.ones((64, 16), bool), np.arange(64))
     before, after = heads.measure(model, {1: None, 2: None}, text), heads.measure(model, made, text)

@@ -2,6 +2,7 @@
 """The training loop: resuming changes nothing, a budget ends annealed, every recipe's objective learns."""
 
 import dataclasses
+import itertools
 
 import pytest
 
@@ -34,8 +35,8 @@ def batches(recipe):
 
 
 def run(recipe, folder, minutes=5.0, steps=None):
-    lines = []
-    training = Run(recipe, folder, batches(recipe), lambda m: {"full": 0.0}, minutes, say=lines.append)
+    """On a clock that stands still unless it is asked: a second each time, so results do not depend on the machine."""
+    training = Run(recipe, folder, batches(recipe), lambda m: {"full": 0.0}, minutes, say=lambda line: None, clock=itertools.count().__next__)
     if steps is not None:  # stop in the middle, as a kill would, at a checkpoint
         original = training.progress
         training.progress = lambda: 1.0 if training.steps_done >= steps else original()
@@ -80,10 +81,12 @@ def test_another_recipe_does_not_resume(tmp_path):
 
 def test_a_budget_ends_annealed(tmp_path):
     recipe = dataclasses.replace(small("dense"), steps=1_000_000)
-    training = run(recipe, tmp_path, minutes=0.03)
-    assert 1 < training.steps_done < 1_000_000
+    training = run(recipe, tmp_path, minutes=2)
+    # A second of 120 per step, so the last one begins with a hundred-and-twentieth of the run left.
+    assert training.steps_done == 120 and training.spent == 120
+    left = recipe.floor + (1 - recipe.floor) * 2 / 120
     rates = [g["lr"] for part in training.optimiser.parts for g in part.param_groups]
-    assert max(rates) < 0.1 * max(recipe.adam_rate, recipe.muon_rate)
+    assert max(rates) == pytest.approx(left * max(recipe.adam_rate, recipe.muon_rate))
 
 
 def test_learning_rate_by_hand():
