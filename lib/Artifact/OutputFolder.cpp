@@ -11,6 +11,10 @@ using namespace adaptive;
 namespace fs = llvm::sys::fs;
 namespace path = llvm::sys::path;
 
+/// LLVM's own choice leaves others out whatever the umask says, but who
+/// compiles need not be who serves.
+static constexpr fs::perms umasked = fs::all_all;
+
 static std::string join(llvm::StringRef folder, llvm::StringRef name) {
   llvm::SmallString<256> result(folder);
   path::append(result, name);
@@ -47,13 +51,15 @@ ee::Expected<OutputFolder> OutputFolder::create(llvm::StringRef given) {
     return ok.takeFailure();
   llvm::SmallString<256> target = trimmed(given);
   llvm::SmallString<256> temporary;
+  auto deferred = std::make_unique<ee::DeferSignals>();
   fs::createUniquePath(target + ".partial-%%%%%%%%", temporary,
                        /*MakeAbsolute=*/false);
   if (std::error_code error =
-          fs::create_directory(temporary, /*IgnoreExisting=*/false))
+          fs::create_directory(temporary, /*IgnoreExisting=*/false, umasked))
     return ee::Failure{"cannot write beside " + ee::inQuotes(given.str()) +
                        ": " + error.message()};
-  return OutputFolder(std::string(target), std::string(temporary));
+  return OutputFolder(std::string(target), std::string(temporary),
+                      std::move(deferred));
 }
 
 OutputFolder::~OutputFolder() {
@@ -67,11 +73,20 @@ void OutputFile::write(llvm::StringRef data) {
   bytes += data.size();
 }
 
+ee::Expected<void> adaptive::notInterrupted() {
+  if (ee::DeferSignals::pending())
+    return ee::Failure{"interrupted"};
+  return {};
+}
+
 ee::Expected<OutputFile> OutputFolder::open(llvm::StringRef relative) {
+  if (auto ok = notInterrupted(); !ok)
+    return ok.takeFailure();
   OutputFile file;
   file.path = relative.str();
   std::string full = join(temporary, relative);
-  if (std::error_code error = fs::create_directories(path::parent_path(full)))
+  if (std::error_code error = fs::create_directories(
+          path::parent_path(full), /*IgnoreExisting=*/true, umasked))
     return ee::Failure{"cannot write " + ee::inQuotes(relative.str()) + ": " +
                        error.message()};
   std::error_code error;
@@ -90,6 +105,8 @@ ee::Expected<WrittenFile> OutputFolder::close(OutputFile file) {
     return ee::Failure{"cannot write " + ee::inQuotes(file.path) + ": " +
                        error.message()};
   }
+  if (auto ok = notInterrupted(); !ok)
+    return ok.takeFailure();
   auto hash = file.hash.finishHex();
   if (!hash)
     return hash.takeFailure();
@@ -109,6 +126,8 @@ ee::Expected<void> OutputFolder::commit() {
   // An artifact that stands there moves aside first: a folder cannot be renamed
   // over one that is not empty.
   std::string old;
+  if (auto ok = notInterrupted(); !ok)
+    return ok;
   if (fs::exists(target)) {
     old = temporary + ".old";
     if (std::error_code error = fs::rename(target, old))

@@ -7,6 +7,7 @@
 
 #include "ee/result.h"
 #include "ee/sha256.h"
+#include "ee/signals.h"
 
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/raw_ostream.h"
@@ -38,6 +39,10 @@ private:
   uint64_t bytes = 0;
 };
 
+/// Fails once Ctrl-C (or what else ends a process) waits for the folder to go:
+/// for loops that write. The folder checks by itself where it opens and closes.
+ee::Expected<void> notInterrupted();
+
 class OutputFolder {
 public:
   /// Whether `create` can be expected to work; changes nothing.
@@ -56,9 +61,13 @@ public:
   ee::Expected<void> commit();
 
 private:
-  OutputFolder(std::string target, std::string temporary)
-      : target(std::move(target)), temporary(std::move(temporary)) {}
+  OutputFolder(std::string target, std::string temporary,
+               std::unique_ptr<ee::DeferSignals> deferred)
+      : target(std::move(target)), temporary(std::move(temporary)),
+        deferred(std::move(deferred)) {}
   std::string target, temporary;
+  /// Until the temporary folder is renamed or removed.
+  std::unique_ptr<ee::DeferSignals> deferred;
 };
 
 } // namespace adaptive

@@ -183,6 +183,8 @@ ee::Expected<WrittenFile> adaptive::writePackedWeights(
   std::vector<std::future<Packed>> pending;
   size_t started = 0, written = 0;
   while (written < order.size()) {
+    if (auto ok = notInterrupted(); !ok)
+      return ok.takeFailure();
     while (started < order.size() && pending.size() < width) {
       const cpu::WeightEntry *entry = order[started++];
       Operation *op = symbols.lookup(entry->symbol);

@@ -130,6 +130,8 @@ ee::Expected<WrittenFile> adaptive::writePlainWeights(
   if (!file)
     return file.takeFailure();
   for (auto [i, name] : llvm::enumerate(names)) {
+    if (auto ok = notInterrupted(); !ok)
+      return ok.takeFailure();
     std::string buffer;
     auto data = dataOf(symbols.lookup(name), store, buffer);
     if (!data)

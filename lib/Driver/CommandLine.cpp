@@ -6,6 +6,8 @@
 #include "AdaptiveDialect/Driver/Compile.h"
 #include "Diagnostics.h"
 
+#include "ee/signals.h"
+
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Location.h"
@@ -191,7 +193,9 @@ LogicalResult printDiagnostic(Diagnostic &diagnostic, bool remarks,
 } // namespace
 
 int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry) {
+  ee::IgnoredSignals ignored;
   llvm::InitLLVM init(argc, argv);
+  ignored.ignoreAgain(); // LLVM would act on them
   Flags flags;
   cl::HideUnrelatedOptions(flags.category);
   std::string errors;

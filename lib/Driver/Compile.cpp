@@ -6,13 +6,14 @@
 #include "Diagnostics.h"
 #include "ModelFiles.h"
 
+#include "ee/output.h"
+
 #include "AdaptiveDialect/Import/Import.h"
 #include "AdaptiveDialect/Import/PlainOnnx.h"
 #include "AdaptiveDialect/Pipelines.h"
 #include "AdaptiveDialect/Transforms/WeightFormats.h"
 
 #include "mlir/Parser/Parser.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
 using namespace mlir;
@@ -169,13 +170,8 @@ LogicalResult Compiler::checkOutput() {
     return error("--emit=plain-onnx needs -o: the file to write, Y.onnx");
   if (options.output == "-")
     return success();
-  StringRef parent = llvm::sys::path::parent_path(options.output);
-  std::error_code refused =
-      llvm::sys::fs::is_directory(options.output)
-          ? std::make_error_code(std::errc::is_a_directory)
-          : llvm::sys::fs::access(parent.empty() ? "." : parent,
-                                  llvm::sys::fs::AccessMode::Write);
-  return refused ? cannotWrite(refused) : success();
+  auto ok = ee::Output::check(options.output);
+  return ok ? success() : error(ok.error());
 }
 
 LogicalResult Compiler::writePlain() {

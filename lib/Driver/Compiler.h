@@ -47,7 +47,6 @@ private:
 
   // Output.cpp: running passes, text and code files, messages.
   mlir::LogicalResult error(const llvm::Twine &message);
-  mlir::LogicalResult cannotWrite(std::error_code reason);
   void phase(llvm::StringRef what);
   mlir::LogicalResult
       runPasses(llvm::function_ref<mlir::LogicalResult(mlir::OpPassManager &)>);

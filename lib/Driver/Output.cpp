@@ -4,9 +4,12 @@
 
 #include "Compiler.h"
 
+#include "ee/output.h"
+
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/ToolOutputFile.h"
+
+#include <unistd.h>
 
 using namespace mlir;
 using namespace adaptive;
@@ -70,18 +73,11 @@ std::string Compiler::printed() {
   return result;
 }
 
-LogicalResult Compiler::cannotWrite(std::error_code reason) {
-  return error("cannot write '" + options.output + "': " + reason.message());
-}
-
 LogicalResult Compiler::writeText(StringRef content) {
-  std::error_code failed;
-  llvm::ToolOutputFile file(options.output, failed, llvm::sys::fs::OF_Text);
-  if (failed)
-    return cannotWrite(failed);
-  file.os() << content;
-  file.keep();
-  return success();
+  auto done = options.output == "-"
+                  ? ee::writeAll(STDOUT_FILENO, content, "to standard output")
+                  : ee::writeOutput(options.output, content);
+  return done ? success() : error(done.error());
 }
 
 void Compiler::save(StringRef name) {
@@ -90,17 +86,14 @@ void Compiler::save(StringRef name) {
 }
 
 void Compiler::saveText(StringRef name, StringRef content) {
-  if (std::error_code failed =
-          llvm::sys::fs::create_directories(options.saveTemps)) {
+  if (std::error_code failed = llvm::sys::fs::create_directories(
+          options.saveTemps,
+          /*IgnoreExisting=*/true, llvm::sys::fs::all_all)) {
     emitWarning(loc) << "--save-temps: " << failed.message();
     return;
   }
   llvm::SmallString<256> path(options.saveTemps);
   llvm::sys::path::append(path, name);
-  std::error_code failed;
-  llvm::raw_fd_ostream file(path, failed);
-  if (failed)
-    emitWarning(loc) << "--save-temps: cannot write '" << path << "'";
-  else
-    file << content;
+  if (auto done = ee::writeOutput(std::string(path), content); !done)
+    emitWarning(loc) << "--save-temps: " << done.error();
 }

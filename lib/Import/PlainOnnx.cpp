@@ -12,12 +12,15 @@
 #include "AdaptiveDialect/Import/WeightStore.h"
 #include "ee/checked.h"
 #include "ee/file.h"
+#include "ee/output.h"
 
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
+
+#include <optional>
 
 using namespace adaptive;
 namespace fs = llvm::sys::fs;
@@ -63,24 +66,24 @@ static TensorRewrite place(const TensorEntry &entry, uint64_t bytes,
   return rewrite;
 }
 
-static ee::Expected<void>
-writeWhole(llvm::StringRef file,
-           llvm::function_ref<ee::Expected<void>(llvm::raw_ostream &)> write) {
-  std::string refused;
-  llvm::Error error =
-      llvm::writeToOutput(file, [&](llvm::raw_ostream &stream) -> llvm::Error {
-        if (auto ok = write(stream); !ok) {
-          refused = ok.error();
-          return llvm::createStringError(refused);
-        }
-        return llvm::Error::success();
-      });
-  if (!error)
-    return {};
-  std::string text = llvm::toString(std::move(error));
-  return ee::Failure{
-      refused.empty() ? "cannot write " + ee::inQuotes(file.str()) + ": " + text
-                      : refused};
+/// Writes a file without giving it its name yet.
+static ee::Expected<ee::Output>
+stage(const std::string &file,
+      llvm::function_ref<ee::Expected<void>(llvm::raw_ostream &)> write) {
+  auto output = ee::Output::open(file);
+  if (!output)
+    return output;
+  llvm::raw_fd_ostream stream(output->descriptor(), /*shouldClose=*/false);
+  auto ok = write(stream);
+  stream.flush();
+  std::error_code error = stream.error();
+  stream.clear_error();
+  if (!ok)
+    return ok.takeFailure();
+  if (error)
+    return ee::Failure{"cannot write " + ee::inQuotes(file) + ": " +
+                       error.message()};
+  return output;
 }
 
 /// The data file would take the place of one that the input reads.
@@ -141,31 +144,41 @@ ee::Expected<void> adaptive::writePlainOnnx(llvm::StringRef input,
       });
   if (!model)
     return named(model.error());
+  std::optional<ee::Output> data;
   if (!embed) {
     if (auto ok = refuseOverwriting(input, dataFile, externals); !ok)
       return ok;
-    auto ok = writeWhole(
-        dataFile, [&](llvm::raw_ostream &stream) -> ee::Expected<void> {
+    auto written =
+        stage(dataFile, [&](llvm::raw_ostream &stream) -> ee::Expected<void> {
           uint64_t at = 0;
           for (const Externals::Item &item : externals.items) {
             auto view = store.find(path::filename(input), item.key);
             if (!view)
               return named(view.error());
+            if (ee::DeferSignals::pending())
+              return ee::Failure{"interrupted"};
             stream.write_zeros(item.offset - at);
             stream.write(view->data.data(), view->data.size());
             at = item.offset + item.bytes;
           }
           return {};
         });
-    if (!ok)
-      return ok;
+    if (!written)
+      return written.takeFailure();
+    data = std::move(*written);
   }
-  auto ok =
-      writeWhole(output, [&](llvm::raw_ostream &stream) -> ee::Expected<void> {
+  auto file =
+      stage(output.str(), [&](llvm::raw_ostream &stream) -> ee::Expected<void> {
         stream << *model;
         return {};
       });
-  if (!ok && !embed)
+  if (!file)
+    return file.takeFailure();
+  if (data)
+    if (auto ok = data->commit(); !ok)
+      return ok;
+  auto ok = file->commit();
+  if (!ok && data)
     (void)fs::remove(dataFile);
   return ok;
 }

@@ -6,7 +6,10 @@
 #include "ee/sha256.h"
 
 #include <atomic>
+#include <cerrno>
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <utility>
 
 namespace ee {
@@ -22,8 +25,17 @@ Expected<Artifact> Artifact::open(const std::string &path) {
   Artifact result(std::move(*directory));
   auto file =
       File::openBeneath(result.directory, "manifest.json", maxManifestBytes);
-  if (!file)
-    return Failure{inQuotes(path) + " is not an artifact: " + file.error()};
+  if (!file) {
+    // A manifest that is there but cannot be opened says nothing about what
+    // the folder is.
+    struct stat info;
+    bool missing = ::fstatat(result.directory.descriptor(), "manifest.json",
+                             &info, AT_SYMLINK_NOFOLLOW) != 0 &&
+                   errno == ENOENT;
+    return Failure{missing
+                       ? inQuotes(path) + " is not an artifact: " + file.error()
+                       : file.error()};
+  }
   auto text = file->readAll(maxManifestBytes);
   if (!text)
     return text.takeFailure();

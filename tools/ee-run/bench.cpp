@@ -223,7 +223,7 @@ void addBench(CLI::App &app, int &exitCode) {
       ->capture_default_str();
   command
       ->add_option("-t,--threads", flags->threads,
-                   "Thread counts (default: all CPUs)")
+                   "Thread counts (default: as for generate)")
       ->delimiter(',');
   command->add_option("-r,--repetitions", flags->repeats, "Timed runs")
       ->capture_default_str();

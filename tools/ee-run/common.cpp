@@ -2,7 +2,9 @@
 // Shared parts of the subcommands; see common.h.
 #include "common.h"
 
+#include "ee/cpus.h"
 #include "ee/file.h"
+#include "ee/output.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -11,10 +13,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <thread>
 #include <unistd.h>
 
 void ModelFlags::addDevice(CLI::App &command) {
@@ -37,7 +36,8 @@ void ModelFlags::add(CLI::App &command, bool serving) {
   if (!serving)
     return;
   command.add_option("-t,--threads", threads,
-                     "Threads of the team (default: all CPUs)");
+                     "Threads of the team (default: the CPUs that affinity and "
+                     "the control group leave)");
   command.add_option("--policy", policyFile,
                      "policy.toml laid over the artifact's");
   command.add_flag("--force-full", forceFull, "No token leaves early");
@@ -76,9 +76,13 @@ void needDecoder(const Model &model) {
 }
 
 int64_t threadsOf(const ModelFlags &flags) {
-  if (flags.threads)
-    return flags.threads;
-  return std::max<int64_t>(1, std::thread::hardware_concurrency());
+  constexpr int64_t most = 1024; // as a session says
+  if (!flags.threads)
+    return std::min(most, ee::usableCpus());
+  if (*flags.threads < 1 || *flags.threads > most)
+    throw CommandError("-t is " + std::to_string(*flags.threads) +
+                       ", accepted are 1 to " + std::to_string(most));
+  return *flags.threads;
 }
 
 static ee::Artifact openLoaded(const ModelFlags &flags) {
@@ -91,6 +95,7 @@ static ee::Artifact openLoaded(const ModelFlags &flags) {
 }
 
 Model::Model(const ModelFlags &flags) : artifact(openLoaded(flags)) {
+  (void)threadsOf(flags); // refused whatever runs, and before it does
   const ee::Manifest &m = artifact.manifest();
   if (m.tokenizer)
     tokenizer =
@@ -169,44 +174,26 @@ std::string readTextFile(const std::string &path) {
   return need(need(ee::File::open(path, maxBytes)).readAll(maxBytes));
 }
 
-void checkWritable(const std::string &path) {
-  size_t slash = path.rfind('/');
-  std::string directory = slash == std::string::npos ? "."
-                          : slash == 0               ? "/"
-                                                     : path.substr(0, slash);
-  if (access(directory.c_str(), W_OK | X_OK) != 0)
-    throw CommandError("cannot create " + ee::inQuotes(path) + ": " +
-                       std::strerror(errno));
+void writeFile(const std::string &path, std::string_view contents) {
+  flushStdout();
+  need(ee::writeOutput(path, contents));
 }
 
-void writeFile(const std::string &path, std::string_view contents) {
-  std::string temporary = path + ".XXXXXX";
-  auto fail = [&](const char *what) {
-    std::string text = std::strerror(errno);
-    throw CommandError(std::string("cannot ") + what + " " +
-                       ee::inQuotes(path) + ": " + text);
-  };
-  int fd = mkstemp(temporary.data());
-  if (fd < 0)
-    fail("create");
-  mode_t mask = umask(0);
-  umask(mask);
-  bool ok = fchmod(fd, 0666 & ~mask) == 0;
-  size_t done = 0;
-  while (ok && done < contents.size()) {
-    ssize_t n = write(fd, contents.data() + done, contents.size() - done);
-    if (n < 0 && errno == EINTR)
-      continue;
-    ok = n >= 0;
-    done += size_t(std::max<ssize_t>(0, n));
-  }
-  ok = (close(fd) == 0) && ok;
-  if (!ok || rename(temporary.c_str(), path.c_str()) != 0) {
-    int error = errno;
-    unlink(temporary.c_str());
-    errno = error;
-    fail("write");
-  }
+static int stdoutError = 0;
+
+void flushStdout() {
+  if (std::fflush(stdout) != 0 && stdoutError == 0)
+    stdoutError = errno;
+}
+
+void checkStdout() {
+  flushStdout();
+  // The stream forgets why; only a flush of ours knows.
+  if (stdoutError)
+    throw CommandError(std::string("cannot write to standard output: ") +
+                       std::strerror(stdoutError));
+  if (std::ferror(stdout))
+    throw CommandError("cannot write to standard output");
 }
 
 std::vector<std::string> splitLines(const std::string &text) {

@@ -37,7 +37,7 @@ struct ModelFlags {
   std::string artifact;
   std::string device = "cpu";
   std::string cpuLevel;
-  int64_t threads = 0; // 0 = all
+  std::optional<int64_t> threads; ///< none: what the process may use
   std::string policyFile;
   bool forceFull = false;
   std::vector<std::string> thresholds;
@@ -78,10 +78,15 @@ int64_t threadsOf(const ModelFlags &flags);
 
 /// A text file given by the user.
 std::string readTextFile(const std::string &path);
-/// Fails early where `writeFile` could not create a file at `path`.
-void checkWritable(const std::string &path);
-/// Writes a file whole or not at all.
+/// Writes an output that the user named (ee/output.h), behind what standard
+/// output got so far.
 void writeFile(const std::string &path, std::string_view contents);
+
+/// Flushes standard output. The reason of a failure is kept for `checkStdout`,
+/// so this may be called where nothing can be thrown.
+void flushStdout();
+/// Flushes, and throws when standard output could not take all it was given.
+void checkStdout();
 /// The lines of a text; a final newline starts none.
 std::vector<std::string> splitLines(const std::string &text);
 /// Integers separated by blanks, commas or brackets. `what` names the place.

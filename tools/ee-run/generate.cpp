@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "ee/file.h"
+#include "ee/output.h"
 
 #include <algorithm>
 #include <cmath>
@@ -130,6 +131,8 @@ void serve(ee::Session &session, const std::vector<ee::Ticket> &tickets,
   double shown = 0;
   for (int64_t wave = 1;; ++wave) {
     bool more = need(session.step());
+    if (std::ferror(stdout))
+      checkStdout(); // nobody reads what would come
     if (interrupted())
       for (ee::Ticket ticket : tickets)
         session.cancel(ticket);
@@ -178,7 +181,7 @@ int generate(GenerateFlags flags) {
     if (given && !flags.json)
       throw CommandError(std::string(name) + " needs --json");
   if (!flags.traceFile.empty())
-    checkWritable(flags.traceFile);
+    need(ee::Output::check(flags.traceFile));
   catchInterrupt();
   Model model(flags.model);
   needDecoder(model);

@@ -114,7 +114,7 @@ void TokenPrinter::write(const std::string &text, int32_t depth) {
   lastByte = text.back();
   if (color)
     std::fputs("\033[0m", stdout);
-  std::fflush(stdout);
+  flushStdout();
 }
 
 void TokenPrinter::token(int32_t id, int32_t depth) {
@@ -130,7 +130,7 @@ void TokenPrinter::end() {
     write(decoder->flush(), lastDepth);
   if (lastByte != '\n')
     std::fputc('\n', stdout);
-  std::fflush(stdout);
+  flushStdout();
 }
 
 void TokenPrinter::legend() const {

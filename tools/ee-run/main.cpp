@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdio>
 #include <exception>
+#include <fcntl.h>
 
 /// CLI11 takes an integer that does not fit for the nearest one that does, and
 /// a negative one for a huge unsigned one: both are refused here instead.
@@ -47,7 +48,22 @@ static std::string subcommandNames(CLI::App &app) {
   return names;
 }
 
+/// A standard stream that is closed would lend its number to the next file
+/// that is opened, and that file would get the output. Opened for the other
+/// direction, it fails as a closed one does.
+static void occupyClosedStreams() {
+  for (int fd : {0, 1, 2})
+    if (fcntl(fd, F_GETFD) < 0)
+      (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+static int report(const char *message) {
+  std::fprintf(stderr, "ee-run: %s\n", message);
+  return 1;
+}
+
 int main(int argc, char **argv) {
+  occupyClosedStreams();
   CLI::App app{"Runs models compiled by ee-opt, with a depth per token.\n"
                "Loading an artifact runs its native code: load only what you "
                "trust as much as a program."};
@@ -60,25 +76,25 @@ int main(int argc, char **argv) {
   addBench(app, exitCode);
   checkIntegers(app);
   try {
-    if (argc < 2)
-      throw CommandError("a subcommand is required, accepted are " +
-                         subcommandNames(app) + " (see --help)");
-    if (argv[1][0] != '-' && !isSubcommand(app, argv[1]))
-      throw CommandError("no subcommand " + ee::inQuotes(argv[1]) +
-                         ", accepted are " + subcommandNames(app));
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError &error) {
-    // Help goes to stdout with 0; everything else is one line and 1.
-    if (error.get_exit_code() == 0)
-      return app.exit(error);
-    std::fprintf(stderr, "ee-run: %s (see --help)\n", error.what());
-    return 1;
+    try {
+      if (argc < 2)
+        throw CommandError("a subcommand is required, accepted are " +
+                           subcommandNames(app) + " (see --help)");
+      if (argv[1][0] != '-' && !isSubcommand(app, argv[1]))
+        throw CommandError("no subcommand " + ee::inQuotes(argv[1]) +
+                           ", accepted are " + subcommandNames(app));
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError &error) {
+      // Help goes to stdout with 0; everything else is one line and 1.
+      if (error.get_exit_code() != 0)
+        return report((std::string(error.what()) + " (see --help)").c_str());
+      app.exit(error);
+    }
+    checkStdout();
   } catch (const CommandError &error) {
-    std::fprintf(stderr, "ee-run: %s\n", error.what());
-    return 1;
+    return report(error.what());
   } catch (const std::bad_alloc &) {
-    std::fprintf(stderr, "ee-run: out of memory\n");
-    return 1;
+    return report("out of memory");
   }
   return exitCode;
 }

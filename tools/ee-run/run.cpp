@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "ee/file.h"
+#include "ee/output.h"
 
 #include <algorithm>
 #include <cmath>
@@ -95,7 +96,7 @@ int run(const RunFlags &flags) {
                        ", accepted are " + list);
   };
   for (auto &[name, file] : outputs)
-    check(name, "--output"), checkWritable(file);
+    check(name, "--output"), need(ee::Output::check(file));
   for (auto &[name, array] : expects)
     check(name, "--expect");
   bool isDecoder = model.artifact.manifest().kind == ee::ArtifactKind::Decoder;

@@ -7,10 +7,14 @@
 
 #include <csignal>
 #include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <gtest/gtest.h>
 #include <sstream>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <thread>
 #include <unistd.h>
 
 namespace {
@@ -39,8 +43,13 @@ protected:
     std::ofstream(dir.path() / name, std::ios::binary) << text;
   }
   Output run(const std::string &arguments) {
+    return runTo(arguments, ">out.txt");
+  }
+  /// With standard output elsewhere, as the shell says it.
+  Output runTo(const std::string &arguments, const std::string &redirection) {
     std::string command = "cd " + dir.path().string() + " && " EE_RUN " " +
-                          arguments + " >out.txt 2>err.txt";
+                          arguments + " " + redirection + " 2>err.txt";
+    std::filesystem::remove(dir.path() / "out.txt");
     Output result;
     int status = std::system(command.c_str());
     result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
@@ -266,6 +275,80 @@ TEST_F(CliTest, BenchPrintsEveryCell) {
   }
 }
 
+TEST_F(CliTest, OutputsGoWhereTheirNamesLead) {
+  std::string generate = "generate toy.ee --ids ids -n 4 --json ";
+  auto isLink = [&](const char *name) {
+    return std::filesystem::is_symlink(dir.path() / name);
+  };
+  ASSERT_EQ(run(generate + "--trace plain").code, 0);
+  std::string trace = slurp(dir.path() / "plain");
+  EXPECT_EQ(lines(trace).size(), 12u);
+  write("real", "old");
+  std::filesystem::create_symlink("real", dir.path() / "link");
+  ASSERT_EQ(run(generate + "--trace link").code, 0);
+  EXPECT_TRUE(isLink("link"));
+  EXPECT_EQ(slurp(dir.path() / "real"), trace);
+  // Standard output goes on where it is, behind what it got already.
+  std::filesystem::create_symlink("/proc/self/fd/1", dir.path() / "stdout");
+  Output got = run(generate + "--trace stdout");
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_TRUE(isLink("stdout"));
+  ASSERT_GT(got.out.size(), trace.size());
+  EXPECT_EQ(got.out.substr(got.out.size() - trace.size()), trace);
+  EXPECT_EQ(lines(got.out).size(), 15u);
+  // A pipe takes what a file would, and stays a pipe.
+  ASSERT_EQ(mkfifo((dir.path() / "pipe").c_str(), 0600), 0);
+  std::string arrived;
+  std::thread reader([&] { arrived = slurp(dir.path() / "pipe"); });
+  got = run(generate + "--trace pipe");
+  reader.join();
+  EXPECT_EQ(got.code, 0) << got.err;
+  EXPECT_EQ(arrived, trace);
+  EXPECT_TRUE(std::filesystem::is_fifo(dir.path() / "pipe"));
+  // The same for arrays.
+  NpyArray ids{"i8", {1, 3}, std::vector<uint8_t>(24)};
+  write("ids.npy", formatNpy(ids));
+  got = run("run toy.ee --input ids=@ids.npy --output logits=link --output "
+            "exit_depth=depth");
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_TRUE(isLink("link"));
+  EXPECT_TRUE(bool(parseNpy(slurp(dir.path() / "real"), "real")));
+  EXPECT_EQ(run(generate + "--trace toy.ee").code, 1);
+}
+
+TEST_F(CliTest, OutputThatCannotBeWrittenIsAnError) {
+  NpyArray ids{"i8", {1, 3}, std::vector<uint8_t>(24)};
+  write("ids.npy", formatNpy(ids));
+  std::vector<std::pair<std::string, std::string>> targets = {
+      {">&-", "Bad file descriptor"}};
+  std::string full = (dir.path() / "full").string();
+  int fd = -1;
+  if (mknod(full.c_str(), S_IFCHR | 0666, makedev(1, 7)) == 0 &&
+      (fd = open(full.c_str(), O_WRONLY)) >= 0) {
+    close(fd);
+    targets.push_back({">full", "No space left on device"});
+  }
+  for (auto &[redirection, reason] : targets)
+    for (const char *arguments :
+         {"generate toy.ee --ids ids -n 4",
+          "generate toy.ee --ids one -n 200 --eos none",
+          "generate toy.ee --ids ids -n 4 --json",
+          "generate toy.ee --ids ids -n 4 --json --trace trace",
+          "run toy.ee --input ids=@ids.npy", "eval toy.ee --ids ids",
+          "eval toy.ee --ids ids --json", "inspect toy.ee",
+          "inspect toy.ee --verify",
+          "bench toy.ee -p 8 -n 0 -b 1 -t 1 -r 1 -o json", "--help",
+          "generate --help"}) {
+      write("one", "1 2 3\n");
+      Output got = runTo(arguments, redirection);
+      EXPECT_EQ(got.code, 1) << arguments << redirection;
+      EXPECT_EQ(std::count(got.err.begin(), got.err.end(), '\n'), 1)
+          << arguments << redirection << ": " << got.err;
+      EXPECT_NE(got.err.find("standard output: " + reason), std::string::npos)
+          << arguments << redirection << ": " << got.err;
+    }
+}
+
 TEST_F(CliTest, BadInputIsOneLineAndExitCodeOne) {
   write("bad-ids", "1 x\n");
   write("big-ids", "99\n");
@@ -299,6 +382,9 @@ TEST_F(CliTest, BadInputIsOneLineAndExitCodeOne) {
                          "generate toy.ee --ids ids --min-p 1",
                          "generate toy.ee --ids ids --threads 100000",
                          "generate toy.ee --ids ids --threads -1",
+                         "generate toy.ee --ids ids -t 0",
+                         "eval toy.ee --ids ids -t 0",
+                         "bench toy.ee -t 0",
                          "generate toy.ee --ids ids --batch 0",
                          "generate toy.ee --ids ids --chunk 0",
                          "generate toy.ee --ids ids --max-rows 0",
@@ -361,8 +447,17 @@ TEST_F(CliTest, HelpNamesTheFlags) {
     EXPECT_NE(got.out.find(flag), std::string::npos);
 }
 
+/// Whether the process handles SIGINT by now, as the kernel tells.
+bool catchesInterrupt(pid_t process) {
+  std::ifstream status("/proc/" + std::to_string(process) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind("SigCgt:", 0) == 0)
+      return std::stoull(line.substr(7), nullptr, 16) >> (SIGINT - 1) & 1;
+  return false;
+}
+
 TEST_F(CliTest, InterruptEndsCleanly) {
-  // Long enough not to finish by itself before the signal.
+  // Seconds of work, so it does not finish between two looks of the parent.
   std::string many;
   for (int i = 0; i < 20000; ++i)
     many += "1 2 3\n";
@@ -378,9 +473,13 @@ TEST_F(CliTest, InterruptEndsCleanly) {
           "250", "--json", "--eos", "none", nullptr);
     _exit(9);
   }
-  usleep(400000);
-  kill(child, SIGINT);
   int status = 0;
+  pid_t ended = 0;
+  while (!catchesInterrupt(child) &&
+         (ended = waitpid(child, &status, WNOHANG)) == 0)
+    std::this_thread::yield();
+  ASSERT_EQ(ended, 0) << "it ended by itself: " << status;
+  kill(child, SIGINT);
   waitpid(child, &status, 0);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 130);

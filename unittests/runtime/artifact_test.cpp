@@ -5,6 +5,7 @@
 #include <fstream>
 #include <functional>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace {
 namespace fs = std::filesystem;
@@ -229,6 +230,23 @@ TEST(ArtifactTest, CpuLevels) {
   std::swap(m["cpu"][0], m["cpu"][1]);
   toy::write(directory.path(), m);
   EXPECT_NE(load(directory.path()).find("cpu[1].level"), std::string::npos);
+}
+
+TEST(ArtifactTest, AFolderThatMayNotBeReadIsNotCalledNoArtifact) {
+  toy::TempDir directory;
+  fs::permissions(directory.path(), fs::perms(0755));
+  EXPECT_NE(load(directory.path()).find("is not an artifact"),
+            std::string::npos);
+  toy::write(directory.path(), toy::manifest("exact"));
+  fs::permissions(directory.path() / "manifest.json", fs::perms(0));
+  // Root reads everything.
+  uid_t user = geteuid();
+  ASSERT_TRUE(user != 0 || seteuid(65534) == 0);
+  std::string error = load(directory.path());
+  ASSERT_EQ(seteuid(user), 0);
+  EXPECT_NE(error.find("manifest.json\": Permission denied"), std::string::npos)
+      << error;
+  EXPECT_EQ(error.find("not an artifact"), std::string::npos) << error;
 }
 
 TEST(ArtifactTest, ABadSampleIsAnError) {

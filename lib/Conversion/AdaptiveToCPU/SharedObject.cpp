@@ -5,6 +5,8 @@
 
 #include "SharedObject.h"
 
+#include "ee/signals.h"
+
 #include "lld/Common/Driver.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
@@ -17,6 +19,7 @@ using namespace mlir;
 
 FailureOr<std::string> adaptive::cpu::linkSharedObject(ModuleOp module,
                                                        llvm::StringRef object) {
+  ee::DeferSignals deferred; // Ctrl-C leaves no folder either
   llvm::SmallString<128> folder;
   if (std::error_code error =
           llvm::sys::fs::createUniqueDirectory("ee-link", folder))
