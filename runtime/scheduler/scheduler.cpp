@@ -50,10 +50,8 @@ Scheduler::Scheduler(const Manifest &manifest, const SessionOptions &options,
     replay |= exit.fill == KvFill::Propagate;
 }
 
-Expected<std::unique_ptr<Scheduler>>
-Scheduler::create(const Manifest &manifest, Device &device,
-                  const SessionOptions &given) {
-  SessionOptions options = given;
+static Expected<void> checkOptions(const SessionOptions &options,
+                                   const Manifest &manifest) {
   auto range = [](const char *name, int64_t value, int64_t min,
                   int64_t max) -> Expected<void> {
     if (value >= min && value <= max)
@@ -62,8 +60,6 @@ Scheduler::create(const Manifest &manifest, Device &device,
                    ", accepted are " + std::to_string(min) + " to " +
                    std::to_string(max)};
   };
-  if (options.maxLength == 0)
-    options.maxLength = manifest.model.maxPosition;
   struct {
     const char *name;
     int64_t value, min, max;
@@ -77,11 +73,22 @@ Scheduler::create(const Manifest &manifest, Device &device,
       {"the rows of a sampling launch", options.sampleRows, 1, 1 << 16}};
   for (auto &[name, value, min, max] : ranges)
     if (auto ok = range(name, value, min, max); !ok)
-      return ok.takeFailure();
+      return ok;
   if (options.maxRows < options.maxSequences)
     return Failure{"the number of rows (" + std::to_string(options.maxRows) +
                    ") must be at least the number of sequences (" +
                    std::to_string(options.maxSequences) + ")"};
+  return {};
+}
+
+Expected<std::unique_ptr<Scheduler>>
+Scheduler::create(const Manifest &manifest, Device &device,
+                  const SessionOptions &given) {
+  SessionOptions options = given;
+  if (options.maxLength == 0)
+    options.maxLength = manifest.model.maxPosition;
+  if (auto ok = checkOptions(options, manifest); !ok)
+    return ok.takeFailure();
   if (options.policies.empty())
     options.policies.push_back(defaultPolicy(manifest).record);
 

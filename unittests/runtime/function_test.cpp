@@ -73,12 +73,14 @@ struct FunctionModel {
   }
 
   /// The loaded artifact, or why there is none.
-  ee::Expected<ee::Artifact> load() const {
+  ee::Expected<ee::Artifact>
+  load(ee::DeviceKind device = ee::DeviceKind::Cpu) const {
     auto artifact = ee::Artifact::open(directory.path().string());
     if (!artifact)
       return artifact.takeFailure();
     ee::ArtifactOptions options;
     options.features = ee::CpuFeatures{true, true};
+    options.device = device;
     if (auto loaded = artifact->load(options); !loaded)
       return loaded.takeFailure();
     return artifact;
@@ -115,6 +117,24 @@ TEST(FunctionTest, Runs) {
   EXPECT_EQ(std::vector<float>(values, values + 3),
             (std::vector<float>{1.5, 2.5, 3.5}));
   EXPECT_EQ((*results)[1].shape, std::vector<int64_t>{2});
+}
+
+TEST(FunctionTest, RunsOnTheCpuOnly) {
+  FunctionModel model;
+  using ee::DeviceKind;
+  for (DeviceKind kind :
+       {DeviceKind::Guarded, DeviceKind::Sim, DeviceKind::Cuda}) {
+    auto artifact = model.load(kind);
+    ASSERT_FALSE(artifact);
+    EXPECT_NE(artifact.error().find("is a function"), std::string::npos);
+    EXPECT_NE(artifact.error().find(std::string("--device=") +
+                                    ee::deviceKindName(kind)),
+              std::string::npos);
+  }
+  FunctionModel withGpu([](json &m) { m["gpu"] = json::object(); });
+  auto artifact = withGpu.load();
+  ASSERT_FALSE(artifact);
+  EXPECT_NE(artifact.error().find("gpu is not accepted"), std::string::npos);
 }
 
 TEST(FunctionTest, Errors) {

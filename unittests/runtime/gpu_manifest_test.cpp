@@ -94,6 +94,10 @@ TEST(GpuManifestTest, IsReadInFull) {
   EXPECT_EQ(step.launches[0].kernel, "k0");
   EXPECT_EQ(step.launches[0].itemsPerRow, 4);
   EXPECT_EQ(step.launches[0].offsets, (std::vector<uint64_t>{0, 64}));
+  // Until a GPU device is part of the build there is one line.
+  auto session = ee::Session::create(*artifact, {});
+  ASSERT_FALSE(session);
+  EXPECT_EQ(session.error(), "this build has no device cuda: use --device=cpu");
   // The same artifact runs on the CPU.
   auto cpu = load(directory.path(), ee::DeviceKind::Cpu);
   ASSERT_TRUE(cpu) << cpu.error();
