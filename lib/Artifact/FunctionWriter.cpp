@@ -102,7 +102,7 @@ static ee::Expected<void> write(ModuleOp module, WeightStore &store,
       "manifest.json", textOf(module, signature, contents, places, files));
   if (!manifest)
     return manifest.takeFailure();
-  return folder->commit();
+  return folder->commit(contents.check);
 }
 
 LogicalResult adaptive::writeFunctionArtifact(ModuleOp module,

@@ -3,8 +3,10 @@
 // manifest.json of an artifact.
 
 #include "Manifest.h"
+#include "Provenance.h"
 
 #include "ee/abi.h"
+#include "ee/version.h"
 
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -215,9 +217,16 @@ adaptive::manifestBase(StringRef kind, const ArtifactContents &contents,
                               {"sha256", file.sha256},
                               {"profile", profile(level)}});
   }
-  return Object{{"format", "ee-artifact"},    {"format_version", 1},
-                {"producer", "ee-opt 0.1.0"}, {"kind", kind},
-                {"cpu", std::move(code)},     {"files", std::move(fileList)}};
+  Object manifest{{"format", "ee-artifact"},
+                  {"format_version", 1},
+                  {"producer", std::string("ee-opt ") + ee::version()},
+                  {"kind", kind},
+                  {"cpu", std::move(code)},
+                  {"files", std::move(fileList)}};
+  if (Object provenance = provenanceObject(contents.provenance);
+      !provenance.empty())
+    manifest["provenance"] = std::move(provenance);
+  return manifest;
 }
 
 std::string adaptive::manifestText(Object manifest) {

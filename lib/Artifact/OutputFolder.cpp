@@ -122,7 +122,10 @@ ee::Expected<WrittenFile> OutputFolder::write(llvm::StringRef relative,
   return close(std::move(*file));
 }
 
-ee::Expected<void> OutputFolder::commit() {
+ee::Expected<void> OutputFolder::commit(const Check &check) {
+  if (check)
+    if (auto ok = check(temporary); !ok)
+      return ok;
   // An artifact that stands there moves aside first: a folder cannot be renamed
   // over one that is not empty.
   std::string old;

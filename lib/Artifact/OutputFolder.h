@@ -12,6 +12,7 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -57,8 +58,10 @@ public:
   ee::Expected<WrittenFile> close(OutputFile file);
   ee::Expected<WrittenFile> write(llvm::StringRef relative,
                                   llvm::StringRef bytes);
-  /// Renames the folder to its final name.
-  ee::Expected<void> commit();
+  /// Renames the folder to its final name once `check`, which is given the
+  /// path that it has until then, finds nothing wrong.
+  using Check = std::function<ee::Expected<void>(const std::string &folder)>;
+  ee::Expected<void> commit(const Check &check);
 
 private:
   OutputFolder(std::string target, std::string temporary,

@@ -63,7 +63,7 @@ static ee::Expected<void> write(ModuleOp module, const cpu::CodePlan &plan,
                                                   places, weightFile, files));
   if (!manifest)
     return manifest.takeFailure();
-  return folder->commit();
+  return folder->commit(contents.check);
 }
 
 ee::Expected<void> adaptive::checkArtifactPath(StringRef path) {

@@ -7,11 +7,13 @@
 #include "Diagnostics.h"
 
 #include "ee/signals.h"
+#include "ee/version.h"
 
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Location.h"
 #include "mlir/Tools/Plugins/PassPlugin.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
@@ -89,7 +91,7 @@ struct Flags {
       cl::cat(category)};
   cl::opt<std::string> tokenizer{
       "tokenizer", cl::value_desc("tokenizer.json"),
-      cl::desc("tokenizer to put into the artifact (default: the "
+      cl::desc("tokenizer to put into the artifact, or none (default: the "
                "tokenizer.json beside the model)"),
       cl::cat(category)};
   cl::list<int64_t> eos{
@@ -170,6 +172,18 @@ std::vector<std::string> decoderFlags(const Flags &flags) {
   return given;
 }
 
+/// The command for the manifest. Artifacts that differ by their name alone are
+/// equal, so the name is left out.
+std::vector<std::string> commandOf(int argc, char **argv) {
+  std::vector<std::string> command = {"ee-opt"};
+  for (int i = 1; i < argc; ++i)
+    if (StringRef(argv[i]) == "-o")
+      ++i;
+    else if (!StringRef(argv[i]).starts_with("-o="))
+      command.push_back(argv[i]);
+  return command;
+}
+
 /// Diagnostics as one line each; op names of the IR are noise to a user.
 LogicalResult printDiagnostic(Diagnostic &diagnostic, bool remarks,
                               Progress &progress) {
@@ -192,12 +206,16 @@ LogicalResult printDiagnostic(Diagnostic &diagnostic, bool remarks,
 }
 } // namespace
 
-int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry) {
+int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry,
+                          const RuntimeHooks &runtime) {
   ee::IgnoredSignals ignored;
   llvm::InitLLVM init(argc, argv);
   ignored.ignoreAgain(); // LLVM would act on them
   Flags flags;
   cl::HideUnrelatedOptions(flags.category);
+  cl::SetVersionPrinter([](llvm::raw_ostream &out) {
+    out << "ee-opt " << ee::version() << " (LLVM " LLVM_VERSION_STRING ")\n";
+  });
   std::string errors;
   llvm::raw_string_ostream stream(errors);
   std::vector<const char *> arguments(argv, argv + argc);
@@ -248,6 +266,8 @@ int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry) {
   options.tokenizer = flags.tokenizer;
   options.eos.assign(flags.eos.begin(), flags.eos.end());
   options.saveTemps = flags.saveTemps;
+  options.command = commandOf(argc, argv);
+  options.runtime = runtime;
   options.kind = flags.kind;
   options.remarks = flags.remarks;
   options.decoderFlags = decoderFlags(flags);

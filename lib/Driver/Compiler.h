@@ -60,6 +60,8 @@ private:
   std::string printed();
   mlir::LogicalResult writeModule() { return writeText(printed()); }
   mlir::LogicalResult writeText(llvm::StringRef content);
+  /// What `contents` of either kind say: name, origin, and who checks them.
+  mlir::LogicalResult fillCommon(ArtifactContents &contents);
   void save(llvm::StringRef name);
   void saveText(llvm::StringRef name, llvm::StringRef content);
 

@@ -63,12 +63,30 @@ LogicalResult Compiler::readFiles(const cpu::CodePlan &code,
     contents.tokenizer = *tokenizer;
   else
     return error(tokenizer.error());
+  int64_t tokens = 0;
+  if (!contents.tokenizer.empty() && options.runtime.readTokenizer) {
+    auto read = options.runtime.readTokenizer(contents.tokenizer);
+    if (!read)
+      return error(read.error() + "; --tokenizer=none leaves it out, and "
+                                  "ee-run then takes token ids");
+    tokens = *read;
+  }
   contents.eos = options.eos;
   if (contents.eos.empty()) {
     auto eos = readEndOfText(folder, contents.tokenizer);
     if (!eos)
       return error(eos.error());
     contents.eos = *eos;
+  }
+  for (const auto &stage : code.stages) {
+    if (!stage->logits || tokens <= stage->logitsWidth)
+      continue;
+    // Some models have a token for padding beyond their embedding.
+    if (options.note)
+      options.note("the tokenizer has " + std::to_string(tokens) +
+                   " tokens, the model " + std::to_string(stage->logitsWidth) +
+                   ": ee-run refuses text with the others");
+    break;
   }
   for (const auto &stage : code.stages)
     for (int64_t id : contents.eos)
@@ -83,17 +101,16 @@ LogicalResult Compiler::makeDecoderCode() {
   if (failed(code))
     return failure();
   ArtifactContents contents;
-  contents.name = llvm::sys::path::stem(options.input).str();
   contents.linearFormat = options.weights;
   contents.headFormat = headFormat(options.weights, options.headWeights).str();
-  contents.progress = options.progress;
   auto emit = [&](cpu::Level level, cpu::CodeStage stop) {
     return cpu::emitCode(*module, **code, level, stop);
   };
   if (options.emit != "artifact")
     return emitText(emit);
   // Before code is made: a refusal should not take that long.
-  if (failed(readFiles(**code, contents)) ||
+  contents.provenance.exitLowering = options.exitLowering;
+  if (failed(fillCommon(contents)) || failed(readFiles(**code, contents)) ||
       failed(emitObjects(emit, contents)))
     return failure();
   phase("writing");

@@ -114,9 +114,7 @@ LogicalResult Compiler::compileFunction() {
     saveText("kernel.mlir", *text);
   }
   ArtifactContents contents;
-  contents.name = llvm::sys::path::stem(options.input).str();
-  contents.progress = options.progress;
-  if (failed(emitObjects(emit, contents)))
+  if (failed(fillCommon(contents)) || failed(emitObjects(emit, contents)))
     return failure();
   phase("writing");
   return writeFunctionArtifact(*module, store, contents, options.output);

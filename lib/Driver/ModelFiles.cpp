@@ -32,6 +32,8 @@ static std::string inFolder(llvm::StringRef folder, llvm::StringRef name) {
 
 ee::Expected<std::string> adaptive::readTokenizer(llvm::StringRef folder,
                                                   llvm::StringRef given) {
+  if (given == "none")
+    return std::string();
   std::string path =
       given.empty() ? inFolder(folder, "tokenizer.json") : given.str();
   if (given.empty() && !llvm::sys::fs::exists(path))

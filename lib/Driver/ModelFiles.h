@@ -16,8 +16,8 @@
 
 namespace adaptive {
 
-/// Text of the tokenizer: `given` when not empty, else tokenizer.json in
-/// `folder` if there is one, else empty.
+/// Text of the tokenizer: `given` when not empty, nothing for "none", else
+/// tokenizer.json in `folder` if there is one, else empty.
 ee::Expected<std::string> readTokenizer(llvm::StringRef folder,
                                         llvm::StringRef given);
 

@@ -67,6 +67,34 @@ LogicalResult Compiler::emitObjects(Emit emit, ArtifactContents &contents) {
   return success();
 }
 
+LogicalResult Compiler::fillCommon(ArtifactContents &contents) {
+  contents.name = llvm::sys::path::stem(options.input).str();
+  contents.progress = options.progress;
+  Provenance &origin = contents.provenance;
+  auto source = readSourceFile(options.input);
+  if (!source)
+    return error(source.error());
+  origin.source = *source;
+  if (!options.exits.empty()) {
+    auto exits = readSourceFile(options.exits);
+    if (!exits)
+      return error(exits.error());
+    origin.exits = *exits;
+  }
+  origin.command = options.command;
+  origin.date = options.runtime.date;
+  if (options.runtime.loadArtifact)
+    contents.check = [this](const std::string &folder) -> ee::Expected<void> {
+      phase("loading");
+      auto loaded = options.runtime.loadArtifact(folder);
+      if (!loaded)
+        return ee::Failure{"what was compiled cannot be loaded: " +
+                           loaded.error()};
+      return loaded;
+    };
+  return success();
+}
+
 std::string Compiler::printed() {
   std::string result;
   llvm::raw_string_ostream(result) << *module << "\n";

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Bad input of the compiler: exit code 1, one line on standard error that names what is wrong, nothing left behind."""
 
+import json
 import os
 import shutil
 
@@ -382,6 +383,17 @@ def test_exit_spec(work, case):
 # --- options of ee-opt and what lies around ------------------------------------------------------------------------
 
 
+def tokenizer(**change):
+    """The model's tokenizer with other fields in `model`."""
+
+    def write(w):
+        document = json.loads((w / "tokenizer.json").read_text())
+        document["model"] |= change
+        (w / "tokenizer.json").write_text(json.dumps(document))
+
+    return write
+
+
 COMPILE = {
     "unknown flag": (nothing, ["model.onnx", *OUT, "--frobnicate"], "frobnicate"),
     "unknown weights": (nothing, ["model.onnx", *OUT, "--weights=q3"], "q3"),
@@ -406,6 +418,9 @@ COMPILE = {
     "tokenizer that is no JSON": (wrote("tokenizer.json", "{"), ["model.onnx", *OUT], "tokenizer.json"),
     "tokenizer without model": (wrote("tokenizer.json", "{}"), ["model.onnx", *OUT], "tokenizer.json"),
     "tokenizer that is a list": (wrote("tokenizer.json", "[]"), ["model.onnx", *OUT], "tokenizer.json"),
+    "tokenizer of a kind that ee-run does not read": (tokenizer(type="Unigram"), ["model.onnx", *OUT], ["model.type", "Unigram", "--tokenizer=none"]),
+    "tokenizer with byte fallback": (tokenizer(byte_fallback=True), ["model.onnx", *OUT], ["model.byte_fallback", "--tokenizer=none"]),
+    "exit that the loader refuses": (spec('name = "e1"', f'name = "{"x" * 300}"'), ["model.onnx", *OUT, "--exits=spec.toml"], ["cannot be loaded", "exits[0].name"]),
     "generation_config that is no JSON": (wrote("generation_config.json", "eos = 2"), ["model.onnx", *OUT], "generation_config.json"),
     "eos in the config as text": (wrote("generation_config.json", '{"eos_token_id": "two"}'), ["model.onnx", *OUT], "eos_token_id"),
     "eos in the config below zero": (wrote("generation_config.json", '{"eos_token_id": -2}'), ["model.onnx", *OUT], "eos_token_id"),

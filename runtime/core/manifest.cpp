@@ -13,6 +13,7 @@
 #include "function_fields.h"
 #include "gpu_fields.h"
 #include "program_check.h"
+#include "provenance_fields.h"
 
 #include <algorithm>
 #include <charconv>
@@ -313,6 +314,7 @@ Manifest read(const Field &root) {
         .fail("is " + std::to_string(version) + ", this runtime reads " +
               std::to_string(artifactFormatVersion));
   m.producer = root.at("producer").string();
+  m.provenance = readProvenance(root);
   m.kind = root.at("kind").oneOf({"decoder", "function"}) == "decoder"
                ? ArtifactKind::Decoder
                : ArtifactKind::Function;

@@ -3,14 +3,19 @@
 #include "commands.h"
 #include "ee/file.h"
 #include "ee/function.h"
+#include "ee/json.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
 
 namespace {
 
 struct InspectFlags {
   std::string artifact;
-  bool verify = false;
+  bool verify = false, json = false;
 };
 
 long long shown(int64_t value) { return value; }
@@ -72,6 +77,74 @@ void printDecoder(const ee::Manifest &m) {
   printProgram(m);
 }
 
+/// An argument as a shell would take it, when that is easy.
+std::string shownArgument(const std::string &text) {
+  bool plain = !text.empty();
+  for (char c : text)
+    plain &= std::isalnum(static_cast<unsigned char>(c)) ||
+             std::strchr("-_=./,:+@%", c);
+  return plain ? text : ee::inQuotes(text);
+}
+
+void printProvenance(const ee::ProvenanceFacts &from) {
+  auto file = [](const char *title, const ee::ProvenanceFile &file) {
+    if (!file.path.empty())
+      std::printf("%-10s %s, sha256 %s\n", title,
+                  shownArgument(file.path).c_str(), file.sha256.c_str());
+  };
+  file("source", from.source);
+  file("exit spec", from.exits);
+  if (!from.exitLowering.empty())
+    std::printf("lowering   %s\n", shownArgument(from.exitLowering).c_str());
+  if (!from.date.empty())
+    std::printf("compiled   %s\n", shownArgument(from.date).c_str());
+  if (from.command.empty())
+    return;
+  std::printf("command   ");
+  for (const std::string &argument : from.command)
+    std::printf(" %s", shownArgument(argument).c_str());
+  std::printf("\n");
+}
+
+/// Files whose hash is not that of the manifest, each with a line on stderr.
+std::vector<std::string> badFiles(const ee::Artifact &artifact) {
+  std::vector<std::string> bad;
+  const ee::Manifest &m = artifact.manifest();
+  for (size_t i = 0; i < m.files.size(); ++i) {
+    progress("hashing " + m.files[i].path);
+    auto verified = artifact.verifyFile(i);
+    progress("");
+    if (verified)
+      continue;
+    std::fprintf(stderr, "ee-run: %s\n", verified.error().c_str());
+    bad.push_back(m.files[i].path);
+  }
+  return bad;
+}
+
+/// The manifest as it is, and what it does not say.
+void printJson(const InspectFlags &flags, const ee::Artifact &artifact,
+               const std::vector<std::string> &bad) {
+  constexpr uint64_t maxBytes = uint64_t(64) << 20;
+  ee::Directory folder = need(ee::Directory::open(flags.artifact));
+  ee::File file =
+      need(ee::File::openBeneath(folder, "manifest.json", maxBytes));
+  nlohmann::json out;
+  out["path"] = flags.artifact;
+  out["manifest"] =
+      need(ee::parseJson(need(file.readAll(maxBytes)), "manifest.json"));
+  out["runs_here"] = nlohmann::json::array();
+  for (const ee::CpuCodeEntry &code : artifact.manifest().cpu)
+    if (ee::CpuFeatures::detect().supports(code.level))
+      out["runs_here"].push_back(code.level);
+  if (flags.verify)
+    out["bad_files"] = bad;
+  // A path is bytes, JSON is Unicode.
+  std::printf("%s\n",
+              out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
+                  .c_str());
+}
+
 void printFunction(const ee::Manifest &m) {
   std::printf("model      %s\n", m.function.name.c_str());
   for (auto [title, list] : {std::pair("inputs", &m.function.inputs),
@@ -86,6 +159,14 @@ void printFunction(const ee::Manifest &m) {
 int inspect(const InspectFlags &flags) {
   ee::Artifact artifact = need(ee::Artifact::open(flags.artifact));
   const ee::Manifest &m = artifact.manifest();
+  std::vector<std::string> bad;
+  if (flags.verify)
+    bad = badFiles(artifact);
+  int code = bad.empty() ? 0 : 1;
+  if (flags.json) {
+    printJson(flags, artifact, bad);
+    return code;
+  }
   ee::CpuFeatures here = ee::CpuFeatures::detect();
   bool isDecoder = m.kind == ee::ArtifactKind::Decoder;
   std::printf("artifact   %s, by %s, format %lld, %s ABI %d\n",
@@ -93,15 +174,17 @@ int inspect(const InspectFlags &flags) {
               shown(ee::artifactFormatVersion),
               isDecoder ? "stage" : "function",
               isDecoder ? EE_STAGE_ABI : EE_FUNCTION_ABI);
-  for (const ee::CpuCodeEntry &code : m.cpu)
-    std::printf("code       %s (%s), numerics profile %s\n", code.level.c_str(),
-                here.supports(code.level) ? "runs here" : "does not run here",
-                code.profile.c_str());
+  for (const ee::CpuCodeEntry &level : m.cpu)
+    std::printf("code       %s (%s), numerics profile %s\n",
+                level.level.c_str(),
+                here.supports(level.level) ? "runs here" : "does not run here",
+                level.profile.c_str());
   if (m.gpu)
-    for (const ee::GpuCodeEntry &code : m.gpu->code)
+    for (const ee::GpuCodeEntry &ptx : m.gpu->code)
       std::printf("code       PTX for sm_%lld and above, %zu cubins, numerics "
                   "profile %s\n",
-                  shown(code.sm), code.cubins.size(), m.gpu->profile.c_str());
+                  shown(ptx.sm), ptx.cubins.size(), m.gpu->profile.c_str());
+  printProvenance(m.provenance);
   int64_t weightBytes = 0;
   for (const ee::WeightEntry &weight : m.weights)
     weightBytes += int64_t(weight.bytes);
@@ -112,23 +195,15 @@ int inspect(const InspectFlags &flags) {
   else
     printFunction(m);
   std::printf("files      %zu\n", m.files.size());
-  bool ok = true;
-  for (size_t i = 0; i < m.files.size(); ++i) {
-    const char *state = "";
-    if (flags.verify) {
-      progress("hashing " + m.files[i].path);
-      auto verified = artifact.verifyFile(i);
-      progress("");
-      state = verified ? "  ok" : "  BAD";
-      if (!verified) {
-        std::fprintf(stderr, "ee-run: %s\n", verified.error().c_str());
-        ok = false;
-      }
-    }
-    std::printf("  %s  %llu bytes%s\n", ee::inQuotes(m.files[i].path).c_str(),
-                static_cast<unsigned long long>(m.files[i].bytes), state);
+  for (const ee::FileEntry &file : m.files) {
+    bool isBad = std::find(bad.begin(), bad.end(), file.path) != bad.end();
+    std::printf("  %s  %llu bytes%s\n", ee::inQuotes(file.path).c_str(),
+                static_cast<unsigned long long>(file.bytes),
+                !flags.verify ? ""
+                : isBad       ? "  BAD"
+                              : "  ok");
   }
-  return ok ? 0 : 1;
+  return code;
 }
 
 } // namespace
@@ -142,5 +217,7 @@ void addInspect(CLI::App &app, int &exitCode) {
       ->type_name("DIR");
   command->add_flag("--verify", flags->verify,
                     "Hash every file and compare with the manifest");
+  command->add_flag("--json", flags->json,
+                    "One JSON object: the manifest, and what runs here");
   command->callback([flags, &exitCode] { exitCode = inspect(*flags); });
 }

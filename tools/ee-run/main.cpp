@@ -2,6 +2,7 @@
 // ee-run: runs compiled artifacts. One file per subcommand.
 #include "commands.h"
 #include "ee/file.h"
+#include "ee/version.h"
 
 #include <charconv>
 #include <cstdio>
@@ -68,6 +69,7 @@ int main(int argc, char **argv) {
                "Loading an artifact runs its native code: load only what you "
                "trust as much as a program."};
   app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("ee-run ") + ee::version());
   int exitCode = 0;
   addGenerate(app, exitCode);
   addRun(app, exitCode);

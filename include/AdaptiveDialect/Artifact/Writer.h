@@ -5,6 +5,7 @@
 #ifndef ADAPTIVEDIALECT_ARTIFACT_WRITER_H
 #define ADAPTIVEDIALECT_ARTIFACT_WRITER_H
 
+#include "AdaptiveDialect/Artifact/Provenance.h"
 #include "AdaptiveDialect/Conversion/CPU/CodePlan.h"
 #include "AdaptiveDialect/Import/WeightStore.h"
 
@@ -21,8 +22,12 @@ struct ArtifactContents {
   std::string headFormat = "f32";
   std::vector<int64_t> eos; ///< end-of-text ids
   std::string tokenizer;    ///< text of tokenizer.json, or empty
+  Provenance provenance;
   /// Shared objects, worst level first.
   std::vector<std::pair<cpu::Level, std::string>> code;
+  /// Asked about the written folder before it takes its name; a failure leaves
+  /// nothing behind.
+  std::function<ee::Expected<void>(const std::string &folder)> check;
   /// Told what is being done and how far it is, for progress lines.
   std::function<void(llvm::StringRef what, int64_t done, int64_t all)> progress;
 };
@@ -39,8 +44,8 @@ mlir::LogicalResult writeArtifact(mlir::ModuleOp module,
                                   const ArtifactContents &contents,
                                   llvm::StringRef path);
 
-/// Writes an artifact of kind function; of `contents` name, code and progress
-/// count. `module` is in function form. Otherwise as writeArtifact.
+/// Writes an artifact of kind function; of `contents` eos and tokenizer do
+/// not count. `module` is in function form. Otherwise as writeArtifact.
 mlir::LogicalResult writeFunctionArtifact(mlir::ModuleOp module,
                                           WeightStore &store,
                                           const ArtifactContents &contents,

@@ -5,6 +5,8 @@
 #ifndef ADAPTIVEDIALECT_DRIVER_COMMANDLINE_H
 #define ADAPTIVEDIALECT_DRIVER_COMMANDLINE_H
 
+#include "AdaptiveDialect/Driver/Compile.h"
+
 #include "mlir/IR/DialectRegistry.h"
 
 namespace adaptive {
@@ -16,7 +18,8 @@ bool isCompileCommand(int argc, char **argv);
 
 /// Parses the arguments and compiles; returns the exit code: 0, or 1 after one
 /// line per error on standard error.
-int compileMain(int argc, char **argv, mlir::DialectRegistry &registry);
+int compileMain(int argc, char **argv, mlir::DialectRegistry &registry,
+                const RuntimeHooks &runtime);
 
 } // namespace adaptive
 

@@ -192,8 +192,23 @@ struct GpuCode {
   std::vector<GpuStage> stages;   ///< by stage index
 };
 
+/// A file that was compiled.
+struct ProvenanceFile {
+  std::string path, sha256; ///< empty: not known
+};
+
+/// Where the artifact comes from, as far as its manifest says; for people, so
+/// nothing depends on it.
+struct ProvenanceFacts {
+  ProvenanceFile source, exits;
+  std::string exitLowering;
+  std::vector<std::string> command; ///< without the name of the artifact
+  std::string date;
+};
+
 struct Manifest {
   std::string producer;
+  ProvenanceFacts provenance;
   ArtifactKind kind = ArtifactKind::Decoder;
   FunctionFacts function; ///< of kind function; the rest is empty then
   ModelFacts model;
