@@ -11,5 +11,6 @@ void addRun(CLI::App &app, int &exitCode);
 void addEval(CLI::App &app, int &exitCode);
 void addInspect(CLI::App &app, int &exitCode);
 void addBench(CLI::App &app, int &exitCode);
+void addCompare(CLI::App &app, int &exitCode);
 
 #endif // EE_RUN_COMMANDS_H

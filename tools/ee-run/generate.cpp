@@ -53,16 +53,6 @@ private:
   bool trace;
 };
 
-void refuseOtherInputs(const ee::Manifest &m, const std::string &path) {
-  if (m.kind != ee::ArtifactKind::Decoder)
-    throw CommandError(ee::inQuotes(path) +
-                       " is not a decoder: use ee-run run");
-  for (const ee::ModelInput &input : m.model.inputs)
-    if (input.role == ee::InputRole::Other)
-      throw CommandError("the model input " + ee::inQuotes(input.name) +
-                         " cannot be fed by generate: use ee-run run");
-}
-
 bool wantsColor(const std::string &flag) {
   if (flag != "auto")
     return flag == "always";
@@ -71,48 +61,12 @@ bool wantsColor(const std::string &flag) {
          !(term && std::string_view(term) == "dumb");
 }
 
-ee::Request makeRequest(const GenerateFlags &flags, const Model &model,
-                        const Prompt &prompt) {
-  ee::Request request;
-  request.prompt = prompt.ids;
-  request.maxNewTokens = *flags.count;
-  request.sampler.temperature = float(flags.temperature);
-  request.sampler.top_p = float(flags.topP);
-  request.sampler.min_p = float(flags.minP);
-  if (flags.topK < 0 || flags.topK > INT32_MAX)
-    throw CommandError("--top-k must be 0 (off) or more");
-  request.sampler.top_k = int32_t(flags.topK);
-  request.sampler.seed = flags.seed;
-  request.eos = endIds(flags.eos, model);
-  request.promptExits = model.policy.promptExits;
-  request.logitHash = flags.logitHash;
-  request.keepKv = flags.kvHash;
-  return request;
-}
-
-/// A hash per level over the stored pages, in order of position.
-json kvHashes(ee::Session &session, ee::Ticket ticket, int64_t pagePositions) {
-  json list = json::array();
-  for (int32_t level = 0; level < session.kvLevels(); ++level) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    int64_t stored = session.kvStored(ticket, level);
-    for (int64_t page = 0; page * pagePositions < stored; ++page)
-      for (uint8_t byte : need(session.kvPage(ticket, level, page)))
-        hash = (hash ^ byte) * 0x100000001b3u;
-    char hex[17];
-    std::snprintf(hex, sizeof hex, "%016llx",
-                  static_cast<unsigned long long>(hash));
-    list.push_back(hex);
-  }
-  return list;
-}
-
-void report(const Model &model,
-            const std::vector<const ee::RequestStatus *> &all, double elapsed) {
+void report(const Model &model, const Batch &batch, size_t prompts,
+            double elapsed) {
   int64_t tokens = 0, depth = 0;
-  for (const ee::RequestStatus *status : all) {
-    tokens += int64_t(status->ids.size());
-    for (int32_t d : status->exitDepth)
+  for (size_t i = 0; i < prompts; ++i) {
+    tokens += int64_t(batch.status(i).ids.size());
+    for (int32_t d : batch.status(i).exitDepth)
       depth += d;
   }
   if (!tokens)
@@ -123,59 +77,7 @@ void report(const Model &model,
                static_cast<long long>(model.artifact.manifest().model.layers));
 }
 
-/// Steps until all is done or Ctrl-C. With --preempt-every, requests are taken
-/// off now and then; results must not change.
-void serve(ee::Session &session, const std::vector<ee::Ticket> &tickets,
-           const GenerateFlags &flags) {
-  bool showProgress = flags.json || tickets.size() > 1;
-  double shown = 0;
-  for (int64_t wave = 1;; ++wave) {
-    bool more = need(session.step());
-    if (std::ferror(stdout))
-      checkStdout(); // nobody reads what would come
-    if (interrupted())
-      for (ee::Ticket ticket : tickets)
-        session.cancel(ticket);
-    if (!more || interrupted())
-      break;
-    if (flags.preemptEvery && wave % flags.preemptEvery == 0)
-      session.preempt(
-          tickets[size_t(wave / flags.preemptEvery) % tickets.size()]);
-    if (showProgress && seconds() - shown > 0.2) {
-      shown = seconds();
-      int64_t tokens = 0;
-      for (ee::Ticket ticket : tickets)
-        tokens += int64_t(session.poll(ticket)->ids.size());
-      progress(std::to_string(tokens) + " tokens");
-    }
-  }
-  if (showProgress)
-    progress("");
-}
-
-/// How many tokens to generate behind a prompt of `longest`: what -n says,
-/// which must fit, or the default cut to what fits.
-int64_t countOf(const GenerateFlags &flags, int64_t longest,
-                int64_t positions) {
-  if (longest > positions)
-    throw CommandError("a prompt has " + std::to_string(longest) +
-                       " tokens, the model has " + std::to_string(positions) +
-                       " positions");
-  // The last token is returned, not fed.
-  int64_t room = positions - longest + 1;
-  if (!flags.count)
-    return std::min(defaultCount, room);
-  if (*flags.count < 1 || *flags.count > room)
-    throw CommandError(
-        "-n is " + std::to_string(*flags.count) + ", accepted are 1 to " +
-        std::to_string(room) + ": the model has " + std::to_string(positions) +
-        " positions, the longest prompt " + std::to_string(longest));
-  return *flags.count;
-}
-
 int generate(GenerateFlags flags) {
-  if (flags.preemptEvery < 0)
-    throw CommandError("--preempt-every must be 0 (off) or more");
   for (auto [name, given] : {std::pair("--kv-hash", flags.kvHash),
                              std::pair("--logit-hash", flags.logitHash)})
     if (given && !flags.json)
@@ -185,73 +87,42 @@ int generate(GenerateFlags flags) {
   catchInterrupt();
   Model model(flags.model);
   needDecoder(model);
-  const ee::Manifest &m = model.artifact.manifest();
-  refuseOtherInputs(m, flags.model.artifact);
+  refuseOtherInputs(model);
   std::vector<Prompt> prompts = readPrompts(flags, model);
-  int64_t longest = 0;
-  for (const Prompt &prompt : prompts)
-    longest = std::max(longest, int64_t(prompt.ids.size()));
-  flags.count = countOf(flags, longest, m.model.maxPosition);
-  ee::SessionOptions options = model.session(
-      flags.model, longest + *flags.count - 1, int64_t(prompts.size()));
-  if (flags.kvHash) {
-    options.completeKv = true;
-    options.maxSequences =
-        std::max(options.maxSequences, int64_t(prompts.size()));
-    options.maxRows = std::max(options.maxRows, options.maxSequences);
-  }
+  flags.count =
+      countOf(flags, prompts, model.artifact.manifest().model.maxPosition);
   bool stream = !flags.json && prompts.size() == 1;
   bool color = wantsColor(flags.color);
   TokenPrinter printer(model, color);
   Watcher watcher(model, stream ? &printer : nullptr, !flags.traceFile.empty());
-  options.observer = &watcher;
-  auto session = need(ee::Session::create(model.artifact, options));
-  std::vector<std::vector<int32_t>> scripts(prompts.size()),
-      forced(prompts.size());
-  if (!flags.scriptFile.empty())
-    scripts = readIdLists(flags.scriptFile, "--script", prompts.size());
-  if (!flags.forceFile.empty())
-    forced = readIdLists(flags.forceFile, "--force-ids", prompts.size());
-  std::vector<ee::Ticket> tickets;
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    ee::Request request = makeRequest(flags, model, prompts[i]);
-    request.script = scripts[i];
-    request.forced = forced[i];
-    auto ticket = session->submit(std::move(request));
-    if (!ticket)
-      throw CommandError("prompt " + std::to_string(i + 1) + ": " +
-                         ticket.error());
-    tickets.push_back(*ticket);
-  }
+  Batch batch(flags, model, prompts, &watcher);
   if (stream && isatty(STDOUT_FILENO) && !prompts[0].text.empty())
     std::printf("%s%s%s", color ? "\033[2m" : "", prompts[0].text.c_str(),
                 color ? "\033[0m" : "");
   double start = seconds();
-  serve(*session, tickets, flags);
+  batch.run(flags.json || prompts.size() > 1);
   double elapsed = seconds() - start;
-  std::vector<const ee::RequestStatus *> all;
-  for (ee::Ticket ticket : tickets)
-    all.push_back(session->poll(ticket));
   if (stream)
     printer.end();
   for (size_t i = 0; i < prompts.size() && !stream; ++i) {
-    json object = resultJson(flags, model, prompts[i], *all[i]);
-    if (flags.kvHash)
-      object["kv_hash"] = kvHashes(*session, tickets[i], m.pagePositions);
+    const ee::RequestStatus &status = batch.status(i);
     if (flags.json) {
+      json object = resultJson(flags, model, prompts[i], status);
+      if (flags.kvHash)
+        object["kv_hash"] = batch.kvHashes(i);
       std::printf("%s\n", object.dump().c_str());
       continue;
     }
     std::printf("[%zu] ", i + 1);
     TokenPrinter line(model, color);
-    for (size_t t = 0; t < all[i]->ids.size(); ++t)
-      line.token(all[i]->ids[t], all[i]->exitDepth[t]);
+    for (size_t t = 0; t < status.ids.size(); ++t)
+      line.token(status.ids[t], status.exitDepth[t]);
     line.end();
   }
   if (!flags.traceFile.empty())
     writeFile(flags.traceFile, watcher.traceText);
   if (!flags.json && isatty(STDERR_FILENO)) {
-    report(model, all, elapsed);
+    report(model, batch, prompts.size(), elapsed);
     printer.legend();
   }
   return interrupted() ? interruptedCode : 0;
@@ -265,44 +136,7 @@ void addGenerate(CLI::App &app, int &exitCode) {
       "Generate text. Streams one prompt; several run as one batch.");
   auto flags = std::make_shared<GenerateFlags>();
   flags->model.add(*command);
-  command
-      ->add_option("-p,--prompt", flags->prompts,
-                   "Text to continue, taken as it is; repeatable")
-      ->allow_extra_args(false);
-  command->add_option("--prompts", flags->promptsFile,
-                      "File with a prompt per line; \\n and \\t are escapes, "
-                      "empty lines are skipped");
-  command->add_option("--ids", flags->idsFile,
-                      "File with a list of token ids per line");
-  command->add_option("-n,--tokens", flags->count,
-                      "Most tokens to generate (default: 128, or what the "
-                      "model's positions leave behind the longest prompt)");
-  command
-      ->add_option("--temp", flags->temperature,
-                   "Temperature; 0 takes the likeliest token")
-      ->capture_default_str();
-  command->add_option("--top-k", flags->topK, "Keep the k likeliest; 0 = off")
-      ->capture_default_str();
-  command
-      ->add_option("--top-p", flags->topP,
-                   "Keep the likeliest of this total probability; 1 = off")
-      ->capture_default_str();
-  command
-      ->add_option("--min-p", flags->minP,
-                   "Keep what has this share of the likeliest's "
-                   "probability; 0 = off")
-      ->capture_default_str();
-  command->add_option("--seed", flags->seed, "Seed of sampling")
-      ->capture_default_str();
-  command->add_option("--eos", flags->eos,
-                      "Ids that end the text, or none (default: the "
-                      "artifact's)");
-  command->add_option("--script", flags->scriptFile,
-                      "File with a list per prompt: the exit that each token "
-                      "takes (-1 by criterion, -2 full depth)");
-  command->add_option("--force-ids", flags->forceFile,
-                      "File with a list of ids per prompt to take instead of "
-                      "what was sampled");
+  addPromptFlags(*command, *flags);
   command->add_flag("--json", flags->json, "One JSON object per prompt");
   command->add_flag("--logit-hash", flags->logitHash,
                     "With --json: a 64-bit hash of each token's logit bits");
@@ -310,9 +144,6 @@ void addGenerate(CLI::App &app, int &exitCode) {
                     "With --json: pay all KV debts and hash the KV per level");
   command->add_option("--trace", flags->traceFile,
                       "Write criteria and decisions per token (JSON lines)");
-  command->add_option("--preempt-every", flags->preemptEvery,
-                      "Preempt a prompt every so many waves (results must not "
-                      "change)");
   command->add_option("--color", flags->color, "Colour tokens by exit depth")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->capture_default_str();

@@ -40,6 +40,41 @@ std::string unescape(std::string_view line, const std::string &where);
 std::vector<std::vector<int32_t>> readIdLists(const std::string &path,
                                               const char *flag, size_t prompts);
 
+/// Registers the flags about prompts, sampling and scripts.
+void addPromptFlags(CLI::App &command, GenerateFlags &flags);
+
+/// Throws for a decoder with an input that prompts do not feed.
+void refuseOtherInputs(const Model &model);
+
+/// How many tokens to generate behind the longest prompt: what -n says, which
+/// must fit into `positions`, or the default cut to what fits.
+int64_t countOf(const GenerateFlags &flags, const std::vector<Prompt> &prompts,
+                int64_t positions);
+
+/// Prompts that are served together, each for `*flags.count` tokens. Flags and
+/// model must live longer.
+class Batch {
+public:
+  Batch(const GenerateFlags &flags, const Model &model,
+        const std::vector<Prompt> &prompts, ee::SessionObserver *observer);
+  /// Steps until all is done or Ctrl-C. With --preempt-every, requests are
+  /// taken off now and then; results must not change.
+  void run(bool showProgress);
+  const ee::RequestStatus &status(size_t prompt) const;
+  /// With --kv-hash: a hash per level over the stored pages, in order of
+  /// position.
+  std::vector<std::string> kvHashes(size_t prompt) const;
+
+private:
+  const GenerateFlags &flags;
+  int64_t pagePositions;
+  std::unique_ptr<ee::Session> session;
+  std::vector<ee::Ticket> tickets;
+};
+
+/// 16 digits: 64 bits do not survive JSON readers that use doubles.
+std::string hexText(uint64_t value);
+
 /// Ids that end the text: `--eos`, or the artifact's.
 std::vector<int32_t> endIds(const std::string &flag, const Model &model);
 

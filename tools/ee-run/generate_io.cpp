@@ -181,14 +181,9 @@ nlohmann::json resultJson(const GenerateFlags &flags, const Model &model,
                                 ? double(status.ids.size() - 1) / rest
                                 : 0.0}};
   if (flags.logitHash) {
-    // 64 bits do not survive JSON readers that use doubles.
     auto &list = out["logit_hash"] = nlohmann::json::array();
-    for (uint64_t hash : status.logitHash) {
-      char hex[17];
-      std::snprintf(hex, sizeof hex, "%016llx",
-                    static_cast<unsigned long long>(hash));
-      list.push_back(hex);
-    }
+    for (uint64_t hash : status.logitHash)
+      list.push_back(hexText(hash));
   }
   return out;
 }

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <exception>
 #include <fcntl.h>
+#include <iostream>
+#include <sstream>
 
 /// CLI11 takes an integer that does not fit for the nearest one that does, and
 /// a negative one for a huge unsigned one: both are refused here instead.
@@ -76,6 +78,7 @@ int main(int argc, char **argv) {
   addEval(app, exitCode);
   addInspect(app, exitCode);
   addBench(app, exitCode);
+  addCompare(app, exitCode);
   checkIntegers(app);
   try {
     try {
@@ -90,7 +93,10 @@ int main(int argc, char **argv) {
       // Help goes to stdout with 0; everything else is one line and 1.
       if (error.get_exit_code() != 0)
         return report((std::string(error.what()) + " (see --help)").c_str());
-      app.exit(error);
+      // Through stdio, which keeps the reason when it cannot be written.
+      std::ostringstream text;
+      app.exit(error, text, std::cerr);
+      std::fputs(text.str().c_str(), stdout);
     }
     checkStdout();
   } catch (const CommandError &error) {

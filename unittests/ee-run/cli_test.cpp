@@ -249,6 +249,66 @@ TEST_F(CliTest, EvalAgreesWithItself) {
   EXPECT_EQ(alone["mean_depth"], with["mean_depth"]);
 }
 
+TEST_F(CliTest, CompareFindsTheFirstDifference) {
+  std::string flags = " --ids ids -n 20 --json --eos none --kv-hash";
+  Output got = run("compare toy.ee toy.ee" + flags);
+  ASSERT_EQ(got.code, 0) << got.err;
+  json out = json::parse(got.out);
+  EXPECT_EQ(out["equal"], true);
+  EXPECT_EQ(out["tokens"], 60);
+  EXPECT_TRUE(out["first"].is_null());
+  // One artifact lets every token out at its first exit.
+  json m = toy::manifest("exact");
+  m["exits"][0]["threshold"] = -1e6;
+  toy::write(dir.path() / "always.ee", m);
+  got = run("compare toy.ee always.ee" + flags);
+  ASSERT_EQ(got.code, 1) << got.err;
+  out = json::parse(got.out);
+  ee_policy always = seedPolicy();
+  always.threshold[0] = -1e6;
+  size_t prompt = 0, token = 0;
+  bool found = false;
+  int64_t depths = 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    ee::Request request;
+    request.prompt = requests[i];
+    request.maxNewTokens = 20;
+    toy::Expectation a = toy::reference(request, seedPolicy(), "exact");
+    toy::Expectation b = toy::reference(request, always, "exact");
+    for (size_t t = 0; t < 20; ++t) {
+      depths += a.depth[t] != b.depth[t];
+      if (found || (a.ids[t] == b.ids[t] && a.depth[t] == b.depth[t] &&
+                    a.hashes[t] == b.hashes[t]))
+        continue;
+      found = true;
+      prompt = i;
+      token = t;
+      EXPECT_EQ(out["first"]["a"]["id"], a.ids[t]);
+      EXPECT_EQ(out["first"]["b"]["id"], b.ids[t]);
+      EXPECT_EQ(out["first"]["b"]["depth"], b.depth[t]);
+    }
+  }
+  ASSERT_TRUE(found);
+  EXPECT_EQ(out["first"]["prompt"], prompt);
+  EXPECT_EQ(out["first"]["token"], token);
+  EXPECT_EQ(out["first"]["position"], requests[prompt].size() + token - 1);
+  EXPECT_EQ(out["different"]["depths"], depths);
+  got = run("compare toy.ee always.ee --ids ids -n 20");
+  EXPECT_EQ(got.code, 1);
+  EXPECT_NE(
+      got.out.find("first difference: prompt " + std::to_string(prompt + 1)),
+      std::string::npos);
+  // A text that ends earlier is a difference of its own.
+  m = toy::manifest("exact");
+  m["model"]["eos"] = json::array();
+  toy::write(dir.path() / "endless.ee", m);
+  write("force", "3\n3\n3\n");
+  got =
+      run("compare toy.ee endless.ee --ids ids -n 4 --force-ids force --json");
+  EXPECT_EQ(got.code, 1) << got.err;
+  EXPECT_EQ(json::parse(got.out)["first"]["what"], json({"end"}));
+}
+
 TEST_F(CliTest, InspectVerifies) {
   Output got = run("inspect toy.ee --verify");
   EXPECT_EQ(got.code, 0) << got.err;
@@ -338,7 +398,8 @@ TEST_F(CliTest, OutputThatCannotBeWrittenIsAnError) {
           "eval toy.ee --ids ids --json", "inspect toy.ee",
           "inspect toy.ee --verify",
           "bench toy.ee -p 8 -n 0 -b 1 -t 1 -r 1 -o json", "--help",
-          "generate --help"}) {
+          "compare toy.ee toy.ee --ids ids -n 4", "generate --help",
+          "--version"}) {
       write("one", "1 2 3\n");
       Output got = runTo(arguments, redirection);
       EXPECT_EQ(got.code, 1) << arguments << redirection;
@@ -414,6 +475,10 @@ TEST_F(CliTest, BadInputIsOneLineAndExitCodeOne) {
                          "eval toy.ee --ids empty",
                          "eval toy.ee --ids ids -c 1",
                          "inspect ids",
+                         "compare toy.ee",
+                         "compare toy.ee toy.ee",
+                         "compare toy.ee none.ee --ids ids",
+                         "compare toy.ee toy.ee --ids ids -n 0",
                          "bench toy.ee -b 0",
                          "bench toy.ee -p 1000",
                          "bench toy.ee -n 1",
