@@ -420,7 +420,6 @@ COMPILE = {
     "tokenizer that is a list": (wrote("tokenizer.json", "[]"), ["model.onnx", *OUT], "tokenizer.json"),
     "tokenizer of a kind that ee-run does not read": (tokenizer(type="Unigram"), ["model.onnx", *OUT], ["model.type", "Unigram", "--tokenizer=none"]),
     "tokenizer with byte fallback": (tokenizer(byte_fallback=True), ["model.onnx", *OUT], ["model.byte_fallback", "--tokenizer=none"]),
-    "exit that the loader refuses": (spec('name = "e1"', f'name = "{"x" * 300}"'), ["model.onnx", *OUT, "--exits=spec.toml"], ["cannot be loaded", "exits[0].name"]),
     "generation_config that is no JSON": (wrote("generation_config.json", "eos = 2"), ["model.onnx", *OUT], "generation_config.json"),
     "eos in the config as text": (wrote("generation_config.json", '{"eos_token_id": "two"}'), ["model.onnx", *OUT], "eos_token_id"),
     "eos in the config below zero": (wrote("generation_config.json", '{"eos_token_id": -2}'), ["model.onnx", *OUT], "eos_token_id"),
@@ -455,6 +454,15 @@ def test_output_is_refused_before_anything_is_read(work, case):
     change(work)
     bytes_of(b"no model")(work)
     check_refused(work, "ee-opt", ["model.onnx", *args], said)
+
+
+def test_what_the_loader_refuses_is_not_written(work):
+    """A name that the compiler takes from a model file unseen, and the manifest's reader does not."""
+    (work / "spec.toml").write_text('version = 1\n[[exit]]\nname = "e1"\nlayer = 1\ncriterion = "max_prob"\nthreshold = 0.5\nfill = "exact"\n')
+    text = ok("ee-opt", work / "model.onnx", "--emit=model", "--quiet", f"--exits={work / 'spec.toml'}")
+    assert '"e1"' in text
+    (work / "named.mlir").write_text(text.replace('"e1"', f'"{"x" * 300}"'))
+    check_refused(work, "ee-opt", ["named.mlir", *OUT], ["what was compiled cannot be loaded", "exits[0].name"])
 
 
 def test_a_failed_compile_keeps_the_old_artifact(work):
