@@ -3,6 +3,10 @@
 #include "ee/device.h"
 
 #include "ee/file.h"
+#include "gpu/gpu.h"
+#include "gpu/sim/sim_driver.h"
+
+#include <mutex>
 
 namespace ee {
 
@@ -50,19 +54,51 @@ Expected<DeviceKind> parseDeviceKind(std::string_view text) {
                  ", accepted are cpu, sim, cuda, and guarded for debugging"};
 }
 
-Expected<std::unique_ptr<Device>>
-createDevice(DeviceKind kind, const Artifact &artifact, int64_t threads) {
+static Expected<std::unique_ptr<Device>>
+createSimulated(const Artifact &artifact, const DeviceOptions &options) {
+  gpu::SimDeviceOptions simOptions;
+  simOptions.check = options.simCheck;
+  simOptions.seed = options.simSeed;
+  auto driver = std::make_shared<gpu::SimDriver>(simOptions);
+  auto opened = gpu::Gpu::open(driver->table(), "sim", driver);
+  if (!opened)
+    return opened.takeFailure();
+  return gpu::createGpuDevice(artifact, std::move(*opened));
+}
+
+/// One for the process, so that sessions share the code they load.
+static Expected<std::shared_ptr<gpu::Gpu>> openCudaGpu() {
+  static std::mutex lock;
+  static std::weak_ptr<gpu::Gpu> open;
+  std::lock_guard<std::mutex> guard(lock);
+  if (auto gpu = open.lock())
+    return gpu;
+  auto driver = gpu::openCuda();
+  if (!driver)
+    return driver.takeFailure();
+  auto opened = gpu::Gpu::open(std::move(*driver), "cuda", nullptr);
+  if (opened)
+    open = *opened;
+  return opened;
+}
+
+Expected<std::unique_ptr<Device>> createDevice(DeviceKind kind,
+                                               const Artifact &artifact,
+                                               const DeviceOptions &options) {
   switch (kind) {
   case DeviceKind::Cpu:
-    return createCpuDevice(artifact, threads);
+    return createCpuDevice(artifact, options.threads);
   case DeviceKind::Guarded:
-    return createGuardedCpuDevice(artifact, threads);
+    return createGuardedCpuDevice(artifact, options.threads);
   case DeviceKind::Sim:
+    return createSimulated(artifact, options);
   case DeviceKind::Cuda:
     break;
   }
-  return Failure{std::string("this build has no device ") +
-                 deviceKindName(kind) + ": use --device=cpu"};
+  auto opened = openCudaGpu();
+  if (!opened)
+    return opened.takeFailure();
+  return gpu::createGpuDevice(artifact, std::move(*opened));
 }
 
 } // namespace ee

@@ -29,7 +29,11 @@ Session::create(const Artifact &artifact, const SessionOptions &options) {
     return Failure{inQuotes(artifact.path()) + " is not loaded"};
   if (auto ok = checkThreads(options); !ok)
     return ok.takeFailure();
-  auto device = createDevice(*artifact.loadedFor(), artifact, options.threads);
+  DeviceOptions deviceOptions;
+  deviceOptions.threads = options.threads;
+  deviceOptions.simCheck = options.simCheck;
+  deviceOptions.simSeed = options.simSeed;
+  auto device = createDevice(*artifact.loadedFor(), artifact, deviceOptions);
   if (!device)
     return device.takeFailure();
   return create(artifact, options, std::move(*device));

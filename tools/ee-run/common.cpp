@@ -23,6 +23,12 @@ void ModelFlags::addDevice(CLI::App &command) {
                   "guarded is the CPU with device memory fenced off, to debug "
                   "the runtime")
       ->capture_default_str();
+  command.add_flag("--sim-check", simCheck,
+                   "With --device=sim: end with an error at a race, a read of "
+                   "memory never written, or a .nc load of what is written");
+  command.add_option("--sim-seed", simSeed,
+                     "With --device=sim: a random order of CTAs, warps and "
+                     "lanes (default: in order)");
 }
 
 void ModelFlags::add(CLI::App &command, bool serving) {
@@ -89,6 +95,10 @@ static ee::Artifact openLoaded(const ModelFlags &flags) {
   ee::Artifact artifact = need(ee::Artifact::open(flags.artifact));
   ee::ArtifactOptions options;
   options.device = need(ee::parseDeviceKind(flags.device));
+  if (options.device != ee::DeviceKind::Sim && flags.simCheck)
+    throw CommandError("--sim-check needs --device=sim");
+  if (options.device != ee::DeviceKind::Sim && flags.simSeed)
+    throw CommandError("--sim-seed needs --device=sim");
   options.cpuLevel = flags.cpuLevel;
   need(artifact.load(options));
   return artifact;
@@ -133,6 +143,8 @@ ee::SessionOptions Model::session(const ModelFlags &flags, int64_t length,
                                   int64_t requests) const {
   ee::SessionOptions options;
   options.threads = threadsOf(flags);
+  options.simCheck = flags.simCheck;
+  options.simSeed = flags.simSeed.value_or(0);
   options.maxSequences = std::min({flags.batch, std::max<int64_t>(1, requests),
                                    std::max<int64_t>(1, flags.maxRows)});
   if (flags.batch < 1)

@@ -36,6 +36,8 @@ inline void need(ee::Expected<void> value) {
 struct ModelFlags {
   std::string artifact;
   std::string device = "cpu";
+  bool simCheck = false;
+  std::optional<uint32_t> simSeed;
   std::string cpuLevel;
   std::optional<int64_t> threads; ///< none: what the process may use
   std::string policyFile;

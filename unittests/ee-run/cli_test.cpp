@@ -447,6 +447,8 @@ TEST_F(CliTest, BadInputIsOneLineAndExitCodeOne) {
                          "eval toy.ee --ids ids -t 0",
                          "bench toy.ee -t 0",
                          "generate toy.ee --ids ids --batch 0",
+                         "generate toy.ee --ids ids --sim-check",
+                         "generate toy.ee --ids ids --sim-seed 3",
                          "generate toy.ee --ids ids --chunk 0",
                          "generate toy.ee --ids ids --max-rows 0",
                          "generate toy.ee --ids ids --kv-pages 1",

@@ -79,6 +79,22 @@ TEST_F(SimDriverTest, WorkRunsInOrderAtTheWait) {
     EXPECT_EQ(out[i], (i == 3 ? 1000 : i) + 105);
 }
 
+TEST_F(SimDriverTest, ADownloadOverTheSourceOfAnUploadComesAfterIt) {
+  FunctionHandle add = function(addText);
+  DevicePointer memory = device(128);
+  uint32_t *both = pinned(32);
+  for (uint32_t i = 0; i < 32; ++i)
+    both[i] = i;
+  ASSERT_EQ(driver.memcpyHtoDAsync(memory, both, 128, nullptr),
+            Result::Success);
+  ASSERT_EQ(launch(add, {memory, 50}), Result::Success);
+  ASSERT_EQ(driver.memcpyDtoHAsync(both, memory, 128, nullptr),
+            Result::Success);
+  EXPECT_EQ(both[4], 0xffff'ffffu);
+  ASSERT_EQ(driver.streamSynchronize(nullptr), Result::Success);
+  EXPECT_EQ(both[4], 54u);
+}
+
 TEST_F(SimDriverTest, OrdinaryMemoryIsCopiedAtOnce) {
   DevicePointer memory = device(8);
   Words in{1, 2}, out{0, 0};

@@ -15,9 +15,15 @@ struct TestDevice {
                                       int64_t threads);
 };
 
+/// The simulated GPU, with the artifact's stages as host functions in the place
+/// of kernels.
+std::unique_ptr<ee::Device> makeSimulated(const ee::Artifact &artifact,
+                                          int64_t threads);
+
 inline constexpr TestDevice testDevices[] = {
     {"cpu", ee::createCpuDevice},
     {"guarded", ee::createGuardedCpuDevice},
+    {"sim", makeSimulated},
 };
 
 /// For the names of tests.

@@ -192,10 +192,21 @@ std::unique_ptr<Device> createCpuDevice(const Artifact &artifact,
 std::unique_ptr<Device> createGuardedCpuDevice(const Artifact &artifact,
                                                int64_t threads);
 
+struct DeviceOptions {
+  int64_t threads = 1; ///< of the CPU
+  /// The simulated GPU looks for races, reads of memory that was never
+  /// written, and .nc loads of what a launch writes.
+  bool simCheck = false;
+  /// The simulated GPU runs CTAs, warps and lanes in a random order; 0: in
+  /// order.
+  uint32_t simSeed = 0;
+};
+
 /// The device of this kind for an artifact loaded for it, or one line that says
 /// why there is none.
-Expected<std::unique_ptr<Device>>
-createDevice(DeviceKind kind, const Artifact &artifact, int64_t threads);
+Expected<std::unique_ptr<Device>> createDevice(DeviceKind kind,
+                                               const Artifact &artifact,
+                                               const DeviceOptions &options);
 
 } // namespace ee
 

@@ -60,6 +60,9 @@ public:
 
 struct SessionOptions {
   int64_t threads = 1;
+  /// Of the simulated GPU; see DeviceOptions.
+  bool simCheck = false;
+  uint32_t simSeed = 0;
   /// Requests that run at the same time; others queue.
   int64_t maxSequences = 16;
   /// Rows of a wave: one per generating sequence plus chunks of prompts.

@@ -36,6 +36,17 @@ struct ModuleState {
 
 struct ContextState {};
 
+namespace {
+
+/// An upload from pinned memory that has not run.
+struct Upload {
+  const uint8_t *from;
+  size_t bytes;
+  std::vector<uint8_t> kept; // what it must read, if that was overwritten
+};
+
+} // namespace
+
 struct SimDriver::State {
   explicit State(SimDeviceOptions options)
       : options(options), machine(options), pinned(options.check) {
@@ -95,6 +106,7 @@ struct SimDriver::State {
   Result load(ModuleHandle *out, const char *image, std::string &log);
   Result launch(const FunctionState &function, Dim grid, Dim block,
                 uint32_t shared, const std::vector<uint8_t> &parameters);
+  void poison(uint8_t *memory, size_t bytes);
 
   const SimDeviceOptions options;
   Machine machine;
@@ -105,6 +117,7 @@ struct SimDriver::State {
   std::map<EventHandle, std::unique_ptr<EventState>> events;
   std::map<ModuleHandle, std::unique_ptr<ModuleState>> modules;
   std::map<std::string, HostKernel> hostKernels;
+  std::vector<std::weak_ptr<Upload>> uploads;
   Result broken = Result::Success;
   std::string text;
 };
@@ -185,8 +198,8 @@ void SimDriver::State::fillDevice() {
     static const std::map<DeviceAttribute, int> fixed = {
         {DeviceAttribute::MaxThreadsPerBlock, 1024},
         {DeviceAttribute::WarpSize, warpLanes},
-        // As many CTAs as run one after another anyway.
-        {DeviceAttribute::MultiprocessorCount, 1},
+        // Few, as CTAs run one after another; not one, as they must not race.
+        {DeviceAttribute::MultiprocessorCount, 2},
         {DeviceAttribute::MaxSharedMemoryPerBlockOptin, 232448}};
     auto it = fixed.find(attribute);
     if (it != fixed.end())
@@ -354,6 +367,19 @@ void SimDriver::State::fillMemory() {
   };
 }
 
+/// Uploads that come first still read what is there now.
+void SimDriver::State::poison(uint8_t *memory, size_t bytes) {
+  std::erase_if(uploads, [](auto &upload) { return upload.expired(); });
+  for (auto &each : uploads) {
+    auto upload = each.lock();
+    bool apart = upload->from + upload->bytes <= memory ||
+                 memory + bytes <= upload->from;
+    if (!apart && upload->kept.empty())
+      upload->kept.assign(upload->from, upload->from + upload->bytes);
+  }
+  std::memset(memory, Memory::poison, bytes);
+}
+
 void SimDriver::State::fillCopies() {
   driver.memsetD8Async = [this](DevicePointer to, unsigned char value,
                                 size_t bytes, StreamHandle stream) {
@@ -370,14 +396,17 @@ void SimDriver::State::fillCopies() {
     if (Result result = checkCopy(to, bytes); result != Result::Success)
       return result;
     // Pinned memory is read when the copy runs, other memory at once.
-    std::vector<uint8_t> staged;
-    if (bytes > 0 && !pinned.find(reinterpret_cast<uint64_t>(from), bytes)) {
-      auto *data = static_cast<const uint8_t *>(from);
-      staged.assign(data, data + bytes);
-    }
-    return enqueue(stream, [=, this, staged = std::move(staged)] {
-      std::memcpy(reinterpret_cast<void *>(to),
-                  staged.empty() ? from : staged.data(), bytes);
+    auto upload = std::make_shared<Upload>();
+    upload->from = static_cast<const uint8_t *>(from);
+    upload->bytes = bytes;
+    if (bytes > 0 && pinned.find(reinterpret_cast<uint64_t>(from), bytes))
+      uploads.push_back(upload);
+    else
+      upload->kept.assign(upload->from, upload->from + bytes);
+    return enqueue(stream, [=, this] {
+      const uint8_t *data =
+          upload->kept.empty() ? upload->from : upload->kept.data();
+      std::memcpy(reinterpret_cast<void *>(to), data, bytes);
       machine.memory.written(to, bytes);
       return Result::Success;
     });
@@ -390,7 +419,7 @@ void SimDriver::State::fillCopies() {
       return Result::Success;
     bool later = pinned.find(reinterpret_cast<uint64_t>(to), bytes);
     if (later) // who reads it before it waits shall see that it did
-      std::memset(to, Memory::poison, bytes);
+      poison(static_cast<uint8_t *>(to), bytes);
     Result result = enqueue(stream, [=] {
       std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
       return Result::Success;
