@@ -5,6 +5,7 @@
 #include "AdaptiveDialect/Driver/CommandLine.h"
 #include "AdaptiveDialect/Driver/Compile.h"
 #include "Diagnostics.h"
+#include "Instrumentation.h"
 
 #include "ee/signals.h"
 #include "ee/version.h"
@@ -211,6 +212,7 @@ int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry,
   ee::IgnoredSignals ignored;
   llvm::InitLLVM init(argc, argv);
   ignored.ignoreAgain(); // LLVM would act on them
+  registerInstrumentationFlags();
   Flags flags;
   cl::HideUnrelatedOptions(flags.category);
   cl::SetVersionPrinter([](llvm::raw_ostream &out) {
@@ -227,7 +229,10 @@ int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry,
           "  ee-opt MODEL.onnx -o MODEL.ee [flags]\n  ee-opt MODEL.mlir -o "
           "MODEL.ee      from a model saved with --emit=model\n"
           "  ee-opt FILE.mlir <passes>     works as mlir-opt; ee-opt FILE.mlir "
-          "--help-list\n",
+          "--help-list\n\n"
+          "MLIR's flags for printing, timing and reproducing passes work in "
+          "all forms:\n  --mlir-print-ir-after-all, --mlir-timing, "
+          "--mlir-pass-pipeline-crash-reproducer=FILE, ... (--help-hidden)\n",
           &stream)) {
     llvm::errs() << StringRef(errors).split('\n').first << "\n";
     return 1;
@@ -243,6 +248,7 @@ int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry,
   }
   Progress progress(flags.quiet);
   MLIRContext context(registry);
+  prepareForInstrumentation(context);
   context.loadAllAvailableDialects();
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     return printDiagnostic(diagnostic, flags.remarks, progress);

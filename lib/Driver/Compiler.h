@@ -5,6 +5,8 @@
 #ifndef ADAPTIVE_LIB_DRIVER_COMPILER_H
 #define ADAPTIVE_LIB_DRIVER_COMPILER_H
 
+#include "Instrumentation.h"
+
 #include "AdaptiveDialect/Artifact/Writer.h"
 #include "AdaptiveDialect/Driver/Compile.h"
 #include "AdaptiveDialect/Pipelines.h"
@@ -71,6 +73,7 @@ private:
   std::string folder;
   WeightStore store;
   mlir::OwningOpRef<mlir::ModuleOp> module;
+  Instrumentation instrumentation;
 };
 
 } // namespace adaptive

@@ -19,6 +19,7 @@ LogicalResult Compiler::error(const Twine &message) {
 }
 
 void Compiler::phase(StringRef what) {
+  instrumentation.beginPhase(what);
   if (options.progress)
     options.progress(what, 0, 0);
 }
@@ -26,6 +27,8 @@ void Compiler::phase(StringRef what) {
 LogicalResult
 Compiler::runPasses(llvm::function_ref<LogicalResult(OpPassManager &)> build) {
   PassManager pm(&context, ModuleOp::getOperationName());
+  if (failed(instrumentation.apply(pm)))
+    return failure();
   if (failed(build(pm)))
     return failure();
   return pm.run(*module);
