@@ -113,7 +113,9 @@ struct Flags {
                                 cl::desc("load passes, for --exit-lowering"),
                                 cl::cat(category)};
   cl::opt<bool> remarks{
-      "remarks", cl::desc("print what was raised and what was not, and why"),
+      "remarks",
+      cl::desc("print what was raised and what was not, and why, "
+               "and what each pass of planning chose"),
       cl::cat(category)};
   cl::opt<bool> quiet{"quiet", cl::desc("no progress lines"),
                       cl::cat(category)};
@@ -253,6 +255,11 @@ int adaptive::compileMain(int argc, char **argv, DialectRegistry &registry,
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     return printDiagnostic(diagnostic, flags.remarks, progress);
   });
+  if (flags.remarks)
+    printChoices(context, [&](StringRef text) {
+      progress.clear();
+      llvm::errs() << "ee-opt: remark: " << text << "\n";
+    });
   CompileOptions options;
   options.input = flags.input;
   options.output = flags.output;

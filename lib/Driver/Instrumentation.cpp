@@ -7,6 +7,7 @@
 
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/CommandLine.h"
 
@@ -22,13 +23,42 @@ void adaptive::registerInstrumentationFlags() {
 
 void adaptive::prepareForInstrumentation(MLIRContext &context) {
   // A pass manager takes these only where no other thread is at work.
-  for (StringRef flag : {"mlir-print-ir-module-scope",
-                         "mlir-pass-pipeline-local-reproducer"}) {
+  for (StringRef flag :
+       {"mlir-print-ir-module-scope", "mlir-pass-pipeline-local-reproducer"}) {
     auto &options = llvm::cl::getRegisteredOptions();
     auto option = options.find(flag);
     if (option != options.end() && option->second->getNumOccurrences())
       context.disableMultithreading();
   }
+}
+
+namespace {
+class ChoicePrinter : public remark::detail::MLIRRemarkStreamerBase {
+public:
+  explicit ChoicePrinter(std::function<void(StringRef)> print)
+      : print(std::move(print)) {}
+  void streamOptimizationRemark(const remark::detail::Remark &remark) override {
+    std::string text = remark.getCategoryName().str() + ": ";
+    for (const auto &part : remark.getArgs())
+      text += part.val;
+    print(text);
+  }
+
+private:
+  std::function<void(StringRef)> print;
+};
+} // namespace
+
+void adaptive::printChoices(MLIRContext &context,
+                            std::function<void(StringRef)> print) {
+  remark::RemarkCategories ours;
+  ours.passed = "adaptive-.*";
+  // Fails on bad patterns only.
+  LogicalResult done = remark::enableOptimizationRemarks(
+      context, std::make_unique<ChoicePrinter>(std::move(print)),
+      std::make_unique<remark::RemarkEmittingPolicyAll>(), ours);
+  assert(succeeded(done));
+  (void)done;
 }
 
 Instrumentation::Instrumentation() {

@@ -9,6 +9,8 @@
 #include "mlir/Support/LLVM.h"
 #include "mlir/Support/Timing.h"
 
+#include <functional>
+
 namespace mlir {
 class MLIRContext;
 class PassManager;
@@ -16,13 +18,18 @@ class PassManager;
 
 namespace adaptive {
 
-/// Makes --mlir-print-ir-*, --mlir-timing, --mlir-pass-pipeline-crash-reproducer
-/// and their kin flags of the command line about to be read. Passes must be
-/// registered: some flags list them.
+/// Makes --mlir-print-ir-*, --mlir-timing,
+/// --mlir-pass-pipeline-crash-reproducer and their kin flags of the command
+/// line about to be read. Passes must be registered: some flags list them.
 void registerInstrumentationFlags();
 
 /// Sets the context up for what the command line asked for.
 void prepareForInstrumentation(mlir::MLIRContext &context);
+
+/// Hands what passes chose (AdaptiveDialect/Transforms/Remarks.h) to `print`, a
+/// line each.
+void printChoices(mlir::MLIRContext &context,
+                  std::function<void(llvm::StringRef)> print);
 
 /// What watches one compilation. Its report on time comes when it goes.
 class Instrumentation {

@@ -9,10 +9,14 @@
 
 #include "AdaptiveDialect/Conversion/Passes.h"
 #include "AdaptiveDialect/Transforms/DeadOps.h"
+#include "AdaptiveDialect/Transforms/Remarks.h"
 #include "MainPath.h"
 
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/Support/DebugLog.h"
+
+#define DEBUG_TYPE "adaptive-raise-blocks"
 
 namespace adaptive {
 #define GEN_PASS_DEF_RAISEBLOCKS
@@ -85,8 +89,10 @@ void LayerFinder::findCuts() {
       if (lastUse.contains(result))
         live.insert(result);
     if (live.size() == 1 && live[0].getDefiningOp() &&
-        isa<RankedTensorType>(live[0].getType()))
+        isa<RankedTensorType>(live[0].getType())) {
+      LDBG() << "only " << live[0] << " is live before attention " << attends;
       cuts.push_back({index + 1, live[0], attends});
+    }
   }
 }
 
@@ -154,6 +160,8 @@ void LayerFinder::outline(Layer &layer) {
   llvm::raw_string_ostream stream(text);
   block->print(stream, OpPrintingFlags().useLocalScope());
   auto [known, isNew] = blocks.try_emplace(text, block);
+  LDBG() << "layer " << layer.from.attends << ": "
+         << (isNew ? "a new block" : "equal to an earlier one");
   if (!isNew)
     block->erase();
   layer.block = known->second;
@@ -278,6 +286,10 @@ LogicalResult LayerFinder::run() {
     if (!layer.block->getBlock()) {
       symbols.insert(layer.block, Block::iterator(model));
     }
+  chose(model.getLoc(), "adaptive-raise-blocks")
+      << ("layers: " + Twine(layers.size()) +
+          ", blocks that differ: " + Twine(blocks.size()))
+             .str();
   replaceRuns();
   // The outlined ops, last first; appends have an effect and would not go as
   // dead.

@@ -11,6 +11,9 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/DebugLog.h"
+
+#define DEBUG_TYPE "adaptive-raise-rows"
 
 using namespace mlir;
 using namespace adaptive;
@@ -264,6 +267,17 @@ static bool fitsRank(const Abstract &value, size_t rank) {
       value);
 }
 
+/// What the value is taken for, for the debug log.
+[[maybe_unused]] static StringRef kindOf(const Abstract &value) {
+  static constexpr StringRef names[] = {
+      "unknown", "absent",         "known elements", "rows",        "token ids",
+      "a cache", "an index",       "a mask",         "a weight",    "a table",
+      "a mix",   "a square",       "centered rows",  "a statistic", "a norm",
+      "scores",  "an index tuple", "a flag"};
+  static_assert(std::size(names) == std::variant_size_v<Abstract>);
+  return names[value.index()];
+}
+
 void Raiser::visit(NodeOp node) {
   if (node.getNumResults() == 0)
     return;
@@ -276,6 +290,8 @@ void Raiser::visit(NodeOp node) {
       result = fail("the rank of its result does not follow from its operands");
     if (std::holds_alternative<Unknown>(result) && shapes.of(value).elements)
       result = Known{};
+    LDBG() << "node '" << nameOf(node) << "' (" << node.getOpType() << ") is "
+           << kindOf(result);
     values[value] = std::move(result);
   }
 }

@@ -15,6 +15,7 @@
 #include "AdaptiveDialect/Transforms/DeadOps.h"
 #include "AdaptiveDialect/Transforms/ExitPlacement.h"
 #include "AdaptiveDialect/Transforms/Passes.h"
+#include "AdaptiveDialect/Transforms/Remarks.h"
 
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/IR/IRMapping.h"
@@ -114,6 +115,14 @@ struct ExitsGrouped : adaptive::impl::ExitsGroupedBase<ExitsGrouped> {
         hoistBefore(operand, leave);
     });
 
+    chose(loc, "adaptive-exits-grouped")
+        << ("exit '" + leave.getName() + "' at depth " +
+            Twine(exit.getExitDepth()) + ": rows that leave " +
+            (scoreNeedsValue
+                 ? "take what was computed for their score before the decision"
+                 : "compute their value behind the decision, alone") +
+            ", fill " + stringifyKVFill(exit.getKVFill()))
+               .str();
     exit->getResult(0).replaceAllUsesWith(exit.getRestValue());
     exit->erase();
     eraseDeadOps(body, [&](Operation *op) {

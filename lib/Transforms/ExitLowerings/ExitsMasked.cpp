@@ -10,6 +10,7 @@
 
 #include "AdaptiveDialect/Transforms/ExitPlacement.h"
 #include "AdaptiveDialect/Transforms/Passes.h"
+#include "AdaptiveDialect/Transforms/Remarks.h"
 
 #include "llvm/ADT/SmallVector.h"
 
@@ -50,9 +51,17 @@ struct ExitsMasked : adaptive::impl::ExitsMaskedBase<ExitsMasked> {
                           exit.getExitDepth());
     for (auto [exit, decision] : llvm::zip(exits, decisions)) {
       builder.setInsertionPoint(exit);
-      Value chosen = SelectOp::create(builder, exit.getLoc(), decision,
-                                      exit.getExitValue(), exit.getRestValue());
-      exit->getResult(0).replaceAllUsesWith(chosen);
+      Value selected =
+          SelectOp::create(builder, exit.getLoc(), decision,
+                           exit.getExitValue(), exit.getRestValue());
+      bool freezes = exit.getKVFill() == KVFill::Propagate;
+      chose(exit.getLoc(), "adaptive-exits-masked")
+          << ("exit " + Twine(exit.getExitIndex()) + " at depth " +
+              Twine(exit.getExitDepth()) +
+              ": all rows run on, the value is selected" +
+              (freezes ? ", rows that left are frozen in later layers" : ""))
+                 .str();
+      exit->getResult(0).replaceAllUsesWith(selected);
       exit->erase();
     }
     return success();
