@@ -164,7 +164,26 @@ Expected<void> Scheduler::allocate() {
   if (!scratchBuffer)
     return Failure{"worker scratch: " + scratchBuffer.error()};
   scratch = std::move(*scratchBuffer);
-  return allocateLogits();
+  if (auto ok = allocateLogits(); !ok)
+    return ok;
+  return allocateColumns();
+}
+
+/// Room for what an observer wants to see of the row store.
+Expected<void> Scheduler::allocateColumns() {
+  bool wanted = false;
+  for (int32_t stage = 0; stage < int32_t(manifest.stages.size()); ++stage)
+    wanted |= options.observer && options.observer->wantsColumns(stage);
+  if (!wanted)
+    return {};
+  auto bytes = checkedMul(manifest.rowBytes, options.maxRows);
+  if (!bytes)
+    return Failure{"columns would be too large: fewer rows would be accepted"};
+  auto buffer = deviceQueue->device().allocateHost(uint64_t(*bytes));
+  if (!buffer)
+    return Failure{"columns: " + buffer.error()};
+  columnsSeen = std::move(*buffer);
+  return {};
 }
 
 /// Where the host looks at logits, a few rows at a time.

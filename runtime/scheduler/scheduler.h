@@ -77,6 +77,7 @@ private:
   static int64_t listEntries(const SessionOptions &options);
   Expected<void> allocate();
   Expected<void> allocateLogits();
+  Expected<void> allocateColumns();
 
   // scheduler.cpp: requests, admission, preemption, the frame of a wave.
   Expected<void> checkRequest(const Request &request) const;
@@ -113,6 +114,7 @@ private:
                         int64_t bucket);
   Expected<void> takeLogits(const ProgramNode &node, int64_t begin, int64_t end,
                             int64_t bucket);
+  Expected<void> takeColumns(int32_t node, int64_t begin, int64_t end);
   void handLogits(int32_t row, std::span<const float> logits);
   bool watchesLogits() const {
     return options.observer && options.observer->wantsLogits();
@@ -152,6 +154,7 @@ private:
   std::vector<int64_t> riding; ///< by slot: highest walking position, scratch
   Buffer arena;
   Buffer scratch;
+  HostBuffer columnsSeen;  ///< by an observer: of as many rows as a launch has
   HostBuffer logits;       ///< of as many rows as a sampling launch has
   int64_t logitsBytes = 0; ///< of one row
   int64_t scratchPerWorker = 0;

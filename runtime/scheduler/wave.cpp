@@ -207,7 +207,9 @@ Expected<void> Scheduler::launchRange(int32_t index, int64_t begin, int64_t end,
       std::min(limit, int64_t(std::bit_ceil(uint64_t(end - begin))));
   if (auto ok = launch(node.stage, begin, end, bucket); !ok)
     return ok;
-  return takeLogits(node, begin, end, bucket);
+  if (auto ok = takeLogits(node, begin, end, bucket); !ok)
+    return ok;
+  return takeColumns(index, begin, end);
 }
 
 Expected<void> Scheduler::count(int32_t node, int32_t stageIndex, int64_t begin,
@@ -304,6 +306,32 @@ Expected<void> Scheduler::takeLogits(const ProgramNode &node, int64_t begin,
         handLogits(index, {values + (i - from) * output->width,
                            size_t(output->width)});
     }
+  }
+  return {};
+}
+
+/// Shows the observer what the launch made of its rows; `observed` names them.
+Expected<void> Scheduler::takeColumns(int32_t index, int64_t begin,
+                                      int64_t end) {
+  int32_t stage = manifest.program[size_t(index)].stage;
+  if (!options.observer || !options.observer->wantsColumns(stage))
+    return {};
+  uint64_t rowBytes = uint64_t(manifest.rowBytes);
+  int64_t most = rowBytes ? int64_t(columnsSeen.bytes() / rowBytes) : end;
+  for (int64_t from = begin; from < end; from += most) {
+    int64_t to = std::min(end, from + most);
+    for (int64_t i = from; i < to; ++i)
+      deviceQueue->download(
+          columnsSeen.data() + uint64_t(i - from) * rowBytes,
+          rows.store() + uint64_t(launchRows[size_t(i)]) * rowBytes, rowBytes);
+    rows.download();
+    listsUsed = 0;
+    if (auto ok = deviceQueue->sync(); !ok)
+      return ok;
+    options.observer->onColumns(
+        index, stage,
+        std::span(observed).subspan(size_t(from - begin), size_t(to - from)),
+        {columnsSeen.data(), size_t(to - from) * rowBytes});
   }
   return {};
 }

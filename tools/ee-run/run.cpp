@@ -12,22 +12,6 @@
 
 namespace {
 
-/// "name=@file" or, for outputs, "name=file".
-std::pair<std::string, std::string> splitBinding(const std::string &text,
-                                                 const char *flag) {
-  size_t equals = text.find('=');
-  if (equals == std::string::npos || equals == 0)
-    throw CommandError(std::string(flag) + " " + ee::inQuotes(text) +
-                       " must be NAME=@FILE");
-  std::string file = text.substr(equals + 1);
-  if (!file.empty() && file[0] == '@')
-    file.erase(0, 1);
-  if (file.empty())
-    throw CommandError(std::string(flag) + " " + ee::inQuotes(text) +
-                       " names no file");
-  return {text.substr(0, equals), file};
-}
-
 NpyArray readNpy(const std::string &path) {
   constexpr uint64_t maxBytes = uint64_t(4) << 30;
   ee::File file = need(ee::File::open(path, maxBytes));
@@ -100,6 +84,9 @@ int run(const RunFlags &flags) {
   for (auto &[name, array] : expects)
     check(name, "--expect");
   bool isDecoder = model.artifact.manifest().kind == ee::ArtifactKind::Decoder;
+  if (!isDecoder && !flags.dumps.empty())
+    throw CommandError("--dump shows what is between the stages of a decoder; "
+                       "a function has none: add an output to the graph");
   Arrays results = isDecoder ? runDecoder(model, flags, std::move(inputs))
                              : runFunctionModel(model, flags, inputs);
   for (auto &[name, file] : outputs)
@@ -115,6 +102,21 @@ int run(const RunFlags &flags) {
 }
 
 } // namespace
+
+std::pair<std::string, std::string> splitBinding(const std::string &text,
+                                                 const char *flag) {
+  size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0)
+    throw CommandError(std::string(flag) + " " + ee::inQuotes(text) +
+                       " must be NAME=@FILE");
+  std::string file = text.substr(equals + 1);
+  if (!file.empty() && file[0] == '@')
+    file.erase(0, 1);
+  if (file.empty())
+    throw CommandError(std::string(flag) + " " + ee::inQuotes(text) +
+                       " names no file");
+  return {text.substr(0, equals), file};
+}
 
 std::string shapeOf(const NpyArray &array) {
   std::string text = "(";
@@ -154,6 +156,13 @@ void addRun(CLI::App &app, int &exitCode) {
       ->add_option("--expect", flags->expects,
                    "NAME=@FILE.npy to compare an output with; exit code 1 "
                    "when it is off; repeatable")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--dump", flags->dumps,
+                   "NAME=FILE.npy to write a column of the rows [b,s,width]: "
+                   "STAGE or STAGE.COLUMN, as it is behind the stage, or "
+                   "COLUMN, behind the last stage of each row; rows that did "
+                   "not get there are NaN; repeatable")
       ->allow_extra_args(false);
   command->add_option("--rtol", flags->rtol, "Relative tolerance")
       ->capture_default_str();

@@ -7,15 +7,20 @@
 #include "npy.h"
 
 #include <map>
+#include <utility>
 
 struct RunFlags {
   ModelFlags model;
-  std::vector<std::string> inputs, outputs, expects;
+  std::vector<std::string> inputs, outputs, expects, dumps;
   double rtol = 1e-5, atol = 1e-8;
 };
 
 /// Arrays by the name of the input or output.
 using Arrays = std::map<std::string, NpyArray>;
+
+/// "name=@file" or, for outputs, "name=file".
+std::pair<std::string, std::string> splitBinding(const std::string &text,
+                                                 const char *flag);
 
 /// The shape as NumPy prints it.
 std::string shapeOf(const NpyArray &array);

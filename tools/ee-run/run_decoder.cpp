@@ -2,7 +2,10 @@
 // `ee-run run` on a decoder.
 #include "run.h"
 
+#include "dump.h"
+
 #include "ee/file.h"
+#include "ee/output.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,8 +15,10 @@ namespace {
 /// Collects the rows of all sequences.
 class Collector : public ee::SessionObserver {
 public:
-  Collector(float *logits, int64_t *depth, int64_t steps, int64_t vocab)
-      : logits(logits), depth(depth), steps(steps), vocab(vocab) {}
+  Collector(float *logits, int64_t *depth, int64_t steps, int64_t vocab,
+            Dumps &dumps)
+      : logits(logits), depth(depth), steps(steps), vocab(vocab), dumps(dumps) {
+  }
   void onLogits(ee::Ticket ticket, int64_t position,
                 std::span<const float> row) override {
     int64_t index = int64_t(ticket - 1) * steps + position;
@@ -22,12 +27,29 @@ public:
   void onEmission(const ee::Emission &e) override {
     depth[int64_t(e.ticket - 1) * steps + e.position] = e.depth;
   }
+  bool wantsColumns(int32_t stage) const override { return dumps.wants(stage); }
+  void onColumns(int32_t, int32_t stage, std::span<const ee::LaunchRow> rows,
+                 std::span<const uint8_t> columns) override {
+    dumps.take(stage, rows, columns);
+  }
 
 private:
   float *logits;
   int64_t *depth;
   int64_t steps, vocab;
+  Dumps &dumps;
 };
+
+/// The dumps that the flags ask for; their files can be written.
+Dumps dumpsOf(const ee::Manifest &manifest, const RunFlags &flags) {
+  std::vector<std::pair<std::string, std::string>> wishes;
+  for (const std::string &text : flags.dumps)
+    wishes.push_back(splitBinding(text, "--dump"));
+  Dumps dumps(manifest, wishes);
+  for (auto &[name, file] : wishes)
+    need(ee::Output::check(file));
+  return dumps;
+}
 
 template <typename T> T *typed(NpyArray &array) {
   return reinterpret_cast<T *>(array.bytes.data());
@@ -59,6 +81,7 @@ void refuseScripted(bool enabled, double exit, int64_t sequence, int64_t step) {
 
 Arrays runDecoder(const Model &model, const RunFlags &flags, Arrays inputs) {
   const ee::Manifest &m = model.artifact.manifest();
+  Dumps dumps = dumpsOf(m, flags);
   std::string idsName = "input_ids", maskName;
   for (const ee::ModelInput &input : m.model.inputs)
     if (input.role == ee::InputRole::InputIds)
@@ -104,12 +127,13 @@ Arrays runDecoder(const Model &model, const RunFlags &flags, Arrays inputs) {
       bytes > (int64_t(64) << 30))
     throw CommandError("the logits would need more than 64 GiB: fewer rows "
                        "are accepted");
+  dumps.start(batch, steps);
   NpyArray logits{"f4", {batch, steps, vocab}, {}};
   logits.bytes.resize(size_t(bytes));
   NpyArray depth{"i8", {batch, steps}, {}};
   depth.bytes.resize(size_t(batch * steps * 8));
-  Collector collector(typed<float>(logits), typed<int64_t>(depth), steps,
-                      vocab);
+  Collector collector(typed<float>(logits), typed<int64_t>(depth), steps, vocab,
+                      dumps);
   ee::SessionOptions options = model.session(flags.model, steps, batch);
   options.observer = &collector;
   auto session = need(ee::Session::create(model.artifact, options));
@@ -140,5 +164,6 @@ Arrays runDecoder(const Model &model, const RunFlags &flags, Arrays inputs) {
   while (need(session->step()))
     if (interrupted())
       throw CommandError("interrupted");
+  dumps.write();
   return {{"logits", std::move(logits)}, {"exit_depth", std::move(depth)}};
 }

@@ -56,6 +56,14 @@ public:
   virtual void onEmission(const Emission &) {}
   virtual void onLaunch(int32_t /*node*/, int32_t /*stage*/,
                         std::span<const LaunchRow>) {}
+  /// True to see the row store behind the launches of a stage, which the
+  /// session then waits for.
+  virtual bool wantsColumns(int32_t /*stage*/) const { return false; }
+  /// The columns of the launch's rows, one behind the other, `row_bytes` of the
+  /// manifest each; the memory is reused afterwards.
+  virtual void onColumns(int32_t /*node*/, int32_t /*stage*/,
+                         std::span<const LaunchRow>,
+                         std::span<const uint8_t> /*columns*/) {}
 };
 
 struct SessionOptions {
