@@ -4,6 +4,7 @@
 
 #include "Harness.h"
 
+#include "AdaptiveDialect/Conversion/NVPTX/Ptx.h"
 #include "AdaptiveDialect/IR/Adaptive.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -84,6 +85,7 @@ struct Case::Impl : KernelContext {
   RowBuffer scratchBuffer;
   std::unique_ptr<llvm::orc::LLJIT> jit;
   std::vector<ee_kernel_fn> functions;
+  std::unique_ptr<SimRun> sim;
 
   RowBuffer buffer(Value v) const override { return buffers.lookup(v); }
   WeightRef weight(Value v) const override { return refs.lookup(v); }
@@ -136,17 +138,30 @@ struct Case::Impl : KernelContext {
                      type.getDimSize(1)};
     refs[value] = ref;
   }
-  void compile(Level level, std::vector<Launch> &launches, Case &out);
+  void emit(const Runner &runner, Case &out);
+  void compile(Case &out);
 };
 
-void Case::Impl::compile(Level level, std::vector<Launch> &launches,
-                         Case &out) {
+const adaptive::kernels::Target &Runner::target() const {
+  return sim ? adaptive::nvptx::laneTarget() : wideTarget(level);
+}
+
+void Case::Impl::emit(const Runner &runner, Case &out) {
   kernels = ModuleOp::create(UnknownLoc::get(&mlir));
   SmallVector<Launch> list;
-  if (failed(
-          emitKernels(op, "kernel", wideTarget(level), *this, *kernels, list)))
+  if (failed(emitKernels(op, "kernel", runner.target(), *this, *kernels, list)))
     die("no kernel");
-  launches.assign(list.begin(), list.end());
+  out.launches.assign(list.begin(), list.end());
+  if (!runner.sim)
+    return compile(out);
+  auto ptx = adaptive::nvptx::emitPtx(*kernels, runner.sim->sm);
+  if (failed(ptx))
+    die("no PTX");
+  out.ptx = *ptx;
+  sim = std::make_unique<SimRun>(out.ptx, *runner.sim);
+}
+
+void Case::Impl::compile(Case &out) {
   PassManager pm(&mlir);
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
@@ -192,13 +207,13 @@ void Case::Impl::compile(Level level, std::vector<Launch> &launches,
                            .create());
   llvm::cantFail(jit->addIRModule(
       llvm::orc::ThreadSafeModule(std::move(code), std::move(llvmContext))));
-  for (const Launch &launch : launches)
+  for (const Launch &launch : out.launches)
     functions.push_back(
         llvm::cantFail(jit->lookup(launch.function)).toPtr<ee_kernel_fn>());
 }
 
-Case::Case(Level level, const std::string &parameters, const std::string &text,
-           const Options &setup)
+Case::Case(const Runner &runner, const std::string &parameters,
+           const std::string &text, const Options &setup)
     : impl(std::make_unique<Impl>()) {
   static const bool initialised = [] {
     llvm::InitializeNativeTarget();
@@ -245,7 +260,7 @@ Case::Case(Level level, const std::string &parameters, const std::string &text,
   impl->perRow += impl->needs.scratchPerRow;
   packed.resize(impl->arguments.size());
   weights.assign(impl->arguments.size(), nullptr);
-  impl->compile(level, launches, *this);
+  impl->emit(runner, *this);
 }
 
 Case::~Case() = default;
@@ -272,7 +287,9 @@ void Case::rows(int64_t n) {
   size_t s = size_t(slots);
   store = Bytes(s * size_t(impl->storeBytes) + 64);
   arena = Bytes(size_t(impl->perRow * n) + 64);
-  scratch = Bytes(size_t(impl->needs.workerScratch) * 2 + 64);
+  scratch = Bytes(size_t(impl->needs.workerScratch) *
+                      size_t(impl->sim ? SimRun::groups : 2) +
+                  64);
   for (auto *column :
        {&token, &sequence, &position, &depth, &policy, &script, &decision})
     column->assign(s, 0);
@@ -310,6 +327,8 @@ void Case::run(int64_t piece) {
   args.worker_scratch = scratch.data();
   args.worker_scratch_bytes = impl->needs.workerScratch;
   args.team = &team;
+  if (impl->sim)
+    return runSimulated(active);
   for (auto [function, launch] : llvm::zip_equal(impl->functions, launches)) {
     int64_t items = launch.itemsPerRow * count + launch.itemsFixed;
     int64_t step = piece ? piece : std::max<int64_t>(items, 1);
@@ -318,6 +337,33 @@ void Case::run(int64_t piece) {
       function(&args, &context, p * step, std::min(items, (p + 1) * step),
                p % 2);
   }
+}
+
+void Case::runSimulated(const int32_t &active) {
+  SimRun &sim = *impl->sim;
+  auto give = [&](const auto &list, const char *name) {
+    sim.share(list.data(), list.size() * sizeof(list[0]), name);
+  };
+  sim.share(&active, sizeof active, "n_active");
+  give(list, "rows");
+  sim.share(store.data(), store.size(), "row store");
+  sim.share(arena.data(), arena.size(), "arena");
+  sim.share(scratch.data(), scratch.size(), "scratch");
+  for (auto *column :
+       {&token, &sequence, &position, &depth, &policy, &script, &decision})
+    give(*column, "column");
+  give(flags, "flags");
+  give(criteria, "criteria");
+  for (size_t i = 0; i < weights.size(); ++i)
+    if (weights[i])
+      sim.share(weights[i], size_t(packing(int(i)).bytes()), "weight");
+  for (const Shared &extra : shared)
+    sim.share(extra.data, extra.bytes, extra.name);
+  shared.clear();
+  std::string problems =
+      sim.run(args, context, launches, kvLevels, weights.size());
+  if (!problems.empty())
+    die("the simulator reports\n" + problems);
 }
 
 std::vector<float> kernels_test::randomFloats(size_t n, uint32_t seed,

@@ -36,6 +36,9 @@ public:
   explicit WideTarget(Level level) : level(level) {}
   StringRef name() const override { return levelName(level); }
 
+  Type pointer(MLIRContext *context) const override {
+    return LLVM::LLVMPointerType::get(context);
+  }
   void begin(Kernel &k, ModuleOp module, StringRef name) const override;
 
   VectorType wide(Type element, int64_t perLane) const override {

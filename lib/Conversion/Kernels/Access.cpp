@@ -127,21 +127,40 @@ Value Kernel::column(size_t offset, Value row, Type type) {
   Value base = field(offsetof(ee_stage_args, columns) + offset, ptr);
   return load(type ? type : i32, at(base, slot(row), 4));
 }
+Value Kernel::offset(int64_t value) {
+  return atEntry([&] { return target->offset(*this, value); });
+}
+const Kernel::Place &Kernel::place(const RowBuffer &buffer) {
+  auto key =
+      std::tuple(int(buffer.kind), buffer.perRow, buffer.offset, buffer.stride);
+  auto [entry, isNew] = places.try_emplace(key);
+  Place &place = entry->second;
+  if (isNew && buffer.kind == RowBuffer::Arena)
+    place.perRow = offset(buffer.perRow);
+  if (isNew && (buffer.kind == RowBuffer::RowStore ||
+                buffer.kind == RowBuffer::Criteria))
+    place.offset = offset(buffer.offset);
+  if (isNew &&
+      (buffer.kind == RowBuffer::Arena || buffer.kind == RowBuffer::RowStore))
+    place.stride = offset(buffer.stride);
+  return place;
+}
 Value Kernel::address(const RowBuffer &buffer, Value row) {
   auto columnBase = [&](size_t offset) {
     return field(offsetof(ee_stage_args, columns) + offset, ptr);
   };
+  const Place &of = place(buffer);
   switch (buffer.kind) {
   case RowBuffer::Arena: {
     Value base =
         at(field(offsetof(ee_stage_args, arena), ptr),
-           mul(field(offsetof(ee_stage_args, max_rows), i64), buffer.perRow));
-    return at(base, row, buffer.stride);
+           mul(field(offsetof(ee_stage_args, max_rows), i64), of.perRow));
+    return at(base, mul(row, of.stride));
   }
   case RowBuffer::RowStore:
-    return at(at(field(offsetof(ee_stage_args, row_store), ptr), slot(row),
-                 buffer.stride),
-              buffer.offset);
+    return at(at(field(offsetof(ee_stage_args, row_store), ptr),
+                 mul(slot(row), of.stride)),
+              of.offset);
   case RowBuffer::Token:
     return at(columnBase(offsetof(ee_rows, token)), slot(row), 4);
   case RowBuffer::Decision:
@@ -149,7 +168,7 @@ Value Kernel::address(const RowBuffer &buffer, Value row) {
   case RowBuffer::Criteria:
     return at(at(columnBase(offsetof(ee_rows, criteria)), slot(row),
                  4 * EE_MAX_EXITS),
-              4 * buffer.offset);
+              of.offset, 4);
   }
   llvm_unreachable("all kinds of row buffers are handled");
 }
@@ -158,8 +177,9 @@ Value Kernel::weight(const WeightRef &ref) {
   if (value)
     return value;
   Value table = field(offsetof(ee_stage_args, weights), ptr);
+  Value index = offset(ref.index);
   value = atEntry([&] {
-    Value entryIndex = c64(ref.index);
+    Value entryIndex = index;
     if (ref.perLayer)
       entryIndex = add(entryIndex, firstWeight);
     return load(ptr, at(table, entryIndex, 8));

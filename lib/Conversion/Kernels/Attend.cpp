@@ -34,8 +34,8 @@ struct AttendShape {
 class AttendEmitter {
 public:
   AttendEmitter(AttendOp op, const Emitter &e)
-      : op(op), e(e), kv(e.context.kv(op)), shape(op, kv), k(e.kernel(op)),
-        registers(e.target.accumulators()) {}
+      : op(op), e(e), kv(e.context.kv(op)), shape(op, kv),
+        k(e.kernel(op.getLoc())), registers(e.target.accumulators()) {}
   void run();
 
 private:

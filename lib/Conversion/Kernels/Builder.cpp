@@ -46,7 +46,8 @@ void Kernel::makeTypes() {
   i64 = b.getI64Type();
   f16 = b.getF16Type();
   f32 = b.getF32Type();
-  ptr = LLVM::LLVMPointerType::get(b.getContext());
+  ptr = target ? target->pointer(b.getContext())
+               : LLVM::LLVMPointerType::get(b.getContext());
   if (!target)
     return;
   vf32 = vec(f32);

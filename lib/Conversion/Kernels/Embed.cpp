@@ -55,7 +55,7 @@ LogicalResult adaptive::kernels::emitEmbed(EmbedOp op, const Emitter &e) {
   int64_t entries =
       cast<RankedTensorType>(op.getTable().getType()).getDimSize(0);
   WeightRef ref = e.context.weight(op.getTable());
-  e.rows(op, width * 16, [&](Kernel &k, Value row) {
+  e.rows(op.getLoc(), width * 16, [&](Kernel &k, Value row) {
     Value id = k.sext(
         k.load(k.i32, k.address(e.context.buffer(op.getIds()), row)), k.i64);
     id = k.select(k.ult(id, k.c64(entries)), id, k.c64(0));

@@ -47,7 +47,7 @@ struct KVAccess {
 
   Kernel &k;
   const KVRef &kv;
-  Value pages, table, stride, layerOffset;
+  Value pages, table, stride, layerOffset, pageBytes;
 };
 
 } // namespace adaptive::kernels

@@ -54,7 +54,7 @@ static Peak findPeak(Kernel &k, Value logits, int64_t width) {
 LogicalResult adaptive::kernels::emitCriteria(CriteriaOp op, const Emitter &e) {
   int64_t width = widthOf(op.getLogits().getType());
   bool entropy = op.getKind() == Criterion::Entropy;
-  e.rows(op, width * 16, [&](Kernel &k, Value row) {
+  e.rows(op.getLoc(), width * 16, [&](Kernel &k, Value row) {
     Value logits = k.address(e.context.buffer(op.getLogits()), row);
     Value score = k.cf(inf); // one token is always sure
     if (width > 1) {
@@ -106,7 +106,7 @@ LogicalResult adaptive::kernels::emitProbe(ProbeOp op, const Emitter &e) {
   FailureOr<WeightRef> bias = plainWeight(op, e, op.getBias());
   if (failed(weight) || failed(bias))
     return failure();
-  e.rows(op, width * 4, [&](Kernel &k, Value row) {
+  e.rows(op.getLoc(), width * 4, [&](Kernel &k, Value row) {
     Value x = k.address(e.context.buffer(op.getInput()), row),
           w = k.weight(*weight);
     Values sum =
@@ -124,7 +124,7 @@ LogicalResult adaptive::kernels::emitProbe(ProbeOp op, const Emitter &e) {
 /// 2, both without cancellation. A zero row has cosine 0 with any other.
 LogicalResult adaptive::kernels::emitCosine(CosineOp op, const Emitter &e) {
   int64_t width = widthOf(op.getState().getType());
-  e.rows(op, width * 16, [&](Kernel &k, Value row) {
+  e.rows(op.getLoc(), width * 16, [&](Kernel &k, Value row) {
     Value a = k.address(e.context.buffer(op.getPrevious()), row);
     Value b = k.address(e.context.buffer(op.getState()), row);
     auto element = [&](Value base, Value i, Value mask) {
@@ -157,8 +157,8 @@ LogicalResult adaptive::kernels::emitCosine(CosineOp op, const Emitter &e) {
 }
 
 LogicalResult adaptive::kernels::emitDecide(DecideOp op, const Emitter &e) {
-  int32_t index = int32_t(op.getIndex()), depth = int32_t(op.getDepth());
-  e.rows(op, 256, [&](Kernel &k, Value row) {
+  int64_t index = op.getIndex();
+  e.rows(op.getLoc(), 256, [&](Kernel &k, Value row) {
     Value score =
         k.load(k.f32, k.address(e.context.buffer(op.getScore()), row));
     Value record =
@@ -168,9 +168,13 @@ LogicalResult adaptive::kernels::emitDecide(DecideOp op, const Emitter &e) {
     auto policy = [&](size_t offset, Type type) {
       return k.load(type, k.at(record, int64_t(offset)));
     };
-    auto bit = [&](Value word, uint32_t mask) {
-      return k.cmp(Cmp::NE, k.andi(word, k.c32(int32_t(mask))), k.c32(0));
+    auto bit = [&](Value word, Value mask) {
+      return k.cmp(Cmp::NE, k.andi(word, mask), k.c32(0));
     };
+    auto offset32 = [&](int64_t value) {
+      return k.truncTo(k.offset(value), k.i32);
+    };
+    Value depth = offset32(op.getDepth());
     Value position = k.column(offsetof(ee_rows, position), row);
     Value decayScale = policy(offsetof(ee_policy, decay_scale), k.f32);
     Value decayRate = policy(offsetof(ee_policy, decay_rate), k.f32);
@@ -179,26 +183,27 @@ LogicalResult adaptive::kernels::emitDecide(DecideOp op, const Emitter &e) {
     // No decay means none, also where the exponential overflows.
     decay = k.select(k.cmp(Cmp::EQ, decayScale, k.cf(0)), k.cf(0), decay);
     Value threshold =
-        k.add(policy(offsetof(ee_policy, threshold) + 4 * size_t(index), k.f32),
+        k.add(k.load(k.f32, k.at(k.at(record, offsetof(ee_policy, threshold)),
+                                 k.offset(index), 4)),
               decay);
 
     Value sure = k.cmp(Cmp::GE, score, threshold);
-    Value deep = k.cmp(Cmp::GE, k.c32(depth),
-                       policy(offsetof(ee_policy, max_depth), k.i32));
+    Value deep =
+        k.cmp(Cmp::GE, depth, policy(offsetof(ee_policy, max_depth), k.i32));
     Value leave = k.ori(sure, deep);
-    leave = k.andi(leave, k.cmp(Cmp::GE, k.c32(depth),
+    leave = k.andi(leave, k.cmp(Cmp::GE, depth,
                                 policy(offsetof(ee_policy, min_depth), k.i32)));
     leave =
         k.andi(leave, bit(policy(offsetof(ee_policy, criterion_mask), k.i32),
-                          uint32_t(1) << index));
+                          offset32(int64_t(1) << index)));
     leave = k.andi(leave, k.cmp(Cmp::EQ,
                                 policy(offsetof(ee_policy, force_full), k.i32),
                                 k.c32(0)));
     leave = k.andi(leave, bit(k.column(offsetof(ee_rows, flags), row),
-                              EE_ROW_EXIT_ENABLED));
+                              k.c32(EE_ROW_EXIT_ENABLED)));
     Value script = k.column(offsetof(ee_rows, script), row);
     leave = k.andi(leave, k.cmp(Cmp::EQ, script, k.c32(EE_SCRIPT_NONE)));
-    leave = k.ori(leave, k.cmp(Cmp::EQ, script, k.c32(index)));
+    leave = k.ori(leave, k.cmp(Cmp::EQ, script, offset32(index)));
     k.store(k.zext(leave, k.i32),
             k.address(e.context.buffer(op.getDecision()), row));
   });

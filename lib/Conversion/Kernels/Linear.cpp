@@ -53,9 +53,9 @@ struct Output {
   Output(Kernel &k, const RowBuffer &buffer)
       : bySlot(buffer.kind == RowBuffer::RowStore) {
     base = bySlot ? k.at(k.field(offsetof(ee_stage_args, row_store), k.ptr),
-                         buffer.offset)
+                         k.place(buffer).offset)
                   : k.address(buffer, k.c64(0));
-    stride = k.c64(buffer.stride);
+    stride = k.place(buffer).stride;
   }
   Value row(Kernel &k, Value index) const {
     return k.at(base, k.mul(bySlot ? k.slot(index) : index, stride));
@@ -109,7 +109,7 @@ KernelNeeds adaptive::kernels::linearNeeds(LinearOp op,
 }
 
 void LinearEmitter::emitPacking(Family family, StringRef suffix) {
-  Kernel k = e.kernel(op, suffix);
+  Kernel k = e.kernel(op.getLoc(), suffix);
   k.loop(k.begin, k.end, 1, [&](Value row) {
     Value in = k.address(e.context.buffer(op.getInput()), row);
     Value out =
@@ -247,7 +247,7 @@ void LinearEmitter::emitPlain() {
     else
       same->push_back(entry);
   }
-  Kernel k = e.kernel(op);
+  Kernel k = e.kernel(op.getLoc());
   int64_t start = 0, bytes = 0;
   for (ArrayRef<Entry> entries : classes) {
     const Packing &packing = entries[0].ref.packing;
@@ -292,7 +292,7 @@ void LinearEmitter::emitPlain() {
 
 /// With an epilogue an item is a panel of every weight.
 LogicalResult LinearEmitter::emitCombined() {
-  Kernel k = e.kernel(op);
+  Kernel k = e.kernel(op.getLoc());
   SmallVector<WeightRef> refs;
   for (Value weight : op.getWeights())
     refs.push_back(e.context.weight(weight));

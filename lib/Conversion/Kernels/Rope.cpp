@@ -19,7 +19,7 @@ LogicalResult adaptive::kernels::emitRope(RopeOp op, const Emitter &e) {
   if (failed(cosRef) || failed(sinRef))
     return failure();
 
-  e.rows(op, width * 8, [&](Kernel &k, Value row) {
+  e.rows(op.getLoc(), width * 8, [&](Kernel &k, Value row) {
     Value position = k.sext(k.column(offsetof(ee_rows, position), row), k.i64);
     position = k.minU(position, k.c64(positions - 1));
     Value cos = k.at(k.weight(*cosRef), position, half * 4);
@@ -67,7 +67,8 @@ LogicalResult adaptive::kernels::emitRope(RopeOp op, const Emitter &e) {
 
 KVAccess::KVAccess(Kernel &k, const KVRef &kv) : k(k), kv(kv) {
   Value level = k.at(k.field(offsetof(ee_stage_args, kv), k.ptr),
-                     kv.level * int64_t(sizeof(ee_kv_level)));
+                     k.offset(kv.level), sizeof(ee_kv_level));
+  pageBytes = k.offset(kv.pageBytes());
   pages = k.load(k.ptr, k.at(level, offsetof(ee_kv_level, pages)));
   table = k.load(k.ptr, k.at(level, offsetof(ee_kv_level, table)));
   stride = k.load(k.i64, k.at(level, offsetof(ee_kv_level, table_stride)));
@@ -76,7 +77,7 @@ KVAccess::KVAccess(Kernel &k, const KVRef &kv) : k(k), kv(kv) {
 Value KVAccess::page(Value sequence, Value index) {
   Value entry = k.add(k.mul(sequence, stride), index);
   Value page = k.sext(k.load(k.i32, k.at(table, entry, 4)), k.i64);
-  return k.at(k.at(pages, page, kv.pageBytes()), layerOffset);
+  return k.at(k.at(pages, k.mul(page, pageBytes)), layerOffset);
 }
 Value KVAccess::keys(Value page, Value head) {
   return k.at(page, head, kv.headDim * kv.page * 4);
@@ -87,7 +88,7 @@ Value KVAccess::values(Value page, Value head) {
 
 LogicalResult adaptive::kernels::emitKVAppend(KVAppendOp op, const Emitter &e) {
   KVRef kv = e.context.kv(op);
-  Kernel k = e.kernel(op);
+  Kernel k = e.kernel(op.getLoc());
   KVAccess access(k, kv);
   k.loop(k.begin, k.end, 1, [&](Value row) {
     Value position = k.sext(k.column(offsetof(ee_rows, position), row), k.i64);

@@ -14,7 +14,7 @@ LogicalResult adaptive::kernels::emitMap(MapOp op, const Emitter &e) {
     if (isStatic(input.getType()) && failed(plainWeight(op, e, input)))
       return failure();
   LogicalResult result = success();
-  e.rows(op, width * 8, [&](Kernel &k, Value row) {
+  e.rows(op.getLoc(), width * 8, [&](Kernel &k, Value row) {
     Values bases;
     for (Value input : op.getInputs())
       bases.push_back(isStatic(input.getType())
@@ -38,7 +38,7 @@ LogicalResult adaptive::kernels::emitMap(MapOp op, const Emitter &e) {
 
 LogicalResult adaptive::kernels::emitSelect(SelectOp op, const Emitter &e) {
   int64_t width = widthOf(op.getType());
-  e.rows(op, width * 8, [&](Kernel &k, Value row) {
+  e.rows(op.getLoc(), width * 8, [&](Kernel &k, Value row) {
     Value mask = k.load(k.i32, k.address(e.context.buffer(op.getMask()), row));
     Value yes = k.address(e.context.buffer(op.getTrueValue()), row);
     Value no = k.address(e.context.buffer(op.getFalseValue()), row);
@@ -63,7 +63,7 @@ LogicalResult adaptive::kernels::emitNorm(NormOp op, const Emitter &e) {
     return failure();
   float epsilon = float(op.getEpsilon().convertToDouble());
 
-  e.rows(op, width * 12, [&](Kernel &k, Value row) {
+  e.rows(op.getLoc(), width * 12, [&](Kernel &k, Value row) {
     Value x = k.address(e.context.buffer(op.getInput()), row);
     Value y = k.address(e.context.buffer(op.getResult()), row);
     Value scale = k.weight(*scaleRef);

@@ -298,7 +298,7 @@ KernelNeeds adaptive::kernels::sampleNeeds(SampleOp op) {
 
 LogicalResult adaptive::kernels::emitSample(SampleOp op, const Emitter &e) {
   int64_t width = widthOf(op.getLogits().getType());
-  e.rows(op, 32 << 10, [&](Kernel &k, Value row) {
+  e.rows(op.getLoc(), 32 << 10, [&](Kernel &k, Value row) {
     Value sequence = k.sext(k.column(offsetof(ee_rows, sequence), row), k.i64);
     Value sampler = k.record(offsetof(ee_stage_args, samplers), sequence,
                              sizeof(ee_sampler));

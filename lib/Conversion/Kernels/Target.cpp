@@ -21,20 +21,21 @@ Value Target::dotBF16(Kernel &k, Value sum, Value weights, Value x) const {
   return k.fma(high(x), high(weights), k.fma(low(x), low(weights), sum));
 }
 
-Kernel Emitter::kernel(Operation *op, StringRef suffix) const {
-  return Kernel(module, (name + suffix).str(), target, op->getLoc());
+Kernel Emitter::kernel(Location loc, StringRef suffix) const {
+  return Kernel(module, (name + suffix).str(), target, loc);
 }
 
 void Emitter::launch(Kernel &k, int64_t perRow, int64_t fixed,
                      int64_t grain) const {
   k.finish();
   auto function = cast<LLVM::LLVMFuncOp>(k.function);
-  launches.push_back({function.getName().str(), perRow, fixed, grain});
+  launches.push_back(
+      {function.getName().str(), perRow, fixed, grain, k.offsets});
 }
 
-void Emitter::rows(Operation *op, int64_t bytesPerRow,
+void Emitter::rows(Location loc, int64_t bytesPerRow,
                    function_ref<void(Kernel &, Value)> body) const {
-  Kernel k = kernel(op);
+  Kernel k = kernel(loc);
   k.loop(k.begin, k.end, 1, [&](Value row) { body(k, row); });
   launch(k, 1, 0,
          std::max<int64_t>(1, (32 << 10) / std::max<int64_t>(bytesPerRow, 1)));

@@ -2,13 +2,14 @@
 //
 // Every backend against the linalg decomposition of every kernel op.
 
-#include "CpuBackend.h"
 #include "FunctionBackend.h"
+#include "KernelBackend.h"
 #include "Oracle.h"
 
 #include "gtest/gtest.h"
 
 #include <cmath>
+#include <cstring>
 #include <functional>
 
 using namespace conformance;
@@ -29,7 +30,7 @@ std::unique_ptr<Backend> make(adaptive::cpu::Level level) {
 std::vector<BackendFactory> backends() {
   std::vector<BackendFactory> list;
   for (auto level : {adaptive::cpu::Level::V3, adaptive::cpu::Level::AVX512}) {
-    list.push_back([=] { return make<CpuBackend>(level); });
+    list.push_back([=] { return make<KernelBackend>(level); });
     list.push_back([=] { return make<FunctionBackend>(level); });
   }
   return list;
@@ -105,6 +106,56 @@ TEST_P(Conformance, EqualsTheDecomposition) {
   }
   if (!ran)
     GTEST_SKIP() << "no backend runs on this machine";
+}
+
+/// Whether two outputs have the same bits. A NaN is a NaN: its payload depends
+/// on the machine.
+void compareBits(const Outputs &got, const Outputs &want) {
+  auto same = [](auto x, auto y) {
+    return std::memcmp(&x, &y, sizeof x) == 0 || (x != x && y != y);
+  };
+  auto compare = [&](const char *what, const auto &a, const auto &b) {
+    ASSERT_EQ(a.size(), b.size()) << what;
+    for (size_t i = 0; i < a.size(); ++i)
+      ASSERT_TRUE(same(a[i], b[i])) << what << " element " << i << ": " << a[i]
+                                    << ", the CPU has " << b[i];
+  };
+  ASSERT_EQ(got.results.size(), want.results.size());
+  for (size_t i = 0; i < got.results.size(); ++i)
+    compare(("result " + std::to_string(i)).c_str(), got.results[i],
+            want.results[i]);
+  compare("depth", got.depth, want.depth);
+  compare("keys", got.keys, want.keys);
+  compare("values", got.values, want.values);
+}
+
+/// Runs the cases of an op on each number of rows with both backends.
+void expectEqualBits(const std::string &name, KernelBackend &backend,
+                     KernelBackend &cpu,
+                     const std::vector<int64_t> &rowCounts) {
+  for (const OpCase &op : cases()) {
+    if (op.op != name)
+      continue;
+    for (int64_t rows : rowCounts) {
+      SCOPED_TRACE(backend.name() + ", " + op.op + " " + op.name + ", " +
+                   std::to_string(rows) + " rows");
+      Inputs inputs = makeInputs(op, rows, uint32_t(3 + rows));
+      cpu.settle(op, inputs);
+      backend.share(cpu);
+      compareBits(backend.run(op, inputs), cpu.run(op, inputs));
+      if (testing::Test::HasFatalFailure())
+        return;
+    }
+  }
+}
+
+/// PTX on the simulator against code of x86-64-v3.
+TEST_P(Conformance, LanesHaveTheBitsOfTheCPU) {
+  if (!kernels_test::runsHere(kernels_test::Level::V3))
+    GTEST_SKIP() << "this machine does not run x86-64-v3";
+  KernelBackend cpu(kernels_test::Level::V3);
+  KernelBackend lanes{kernels_test::SimOptions{}};
+  expectEqualBits(GetParam(), lanes, cpu, {0, 1, 9});
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, Conformance, testing::ValuesIn(testedOps()),

@@ -14,6 +14,9 @@
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 
+#include <map>
+#include <tuple>
+
 namespace adaptive::kernels {
 
 using mlir::Type;
@@ -57,6 +60,10 @@ public:
   Value begin, end;           ///< items, i64
   Value worker;               ///< who runs these items, i64
   Value kvLayer, firstWeight; ///< as in LayerContext, i64
+  /// Of targets whose lanes are threads: the thread's lane, and the mask of the
+  /// threads that share its item; i32.
+  Value lane, laneGroup;
+  llvm::SmallVector<int64_t> offsets; ///< those of the launch
 
   /// The wide type with this element.
   mlir::VectorType vec(Type element);
@@ -158,6 +165,14 @@ public:
   Value slot(Value row); ///< slot of a row of the launch, i64
   Value column(size_t offset, Value row,
                Type type = {}); ///< entry of a column (i32)
+  /// A number that differs between places where an op is used: a constant of
+  /// the code or a parameter of the launch.
+  Value offset(int64_t value);
+  /// RowBuffer with its numbers as values.
+  struct Place {
+    Value perRow, offset, stride;
+  };
+  const Place &place(const RowBuffer &buffer);
   Value address(const RowBuffer &buffer, Value row);
   Value weight(const WeightRef &weight);
   Value workerScratch();
@@ -170,6 +185,7 @@ private:
   mlir::Operation *lastAtEntry = nullptr;
   llvm::DenseMap<std::pair<size_t, Type>, Value> fields;
   llvm::DenseMap<std::pair<int64_t, int64_t>, Value> weights;
+  std::map<std::tuple<int, int64_t, int64_t, int64_t>, Place> places;
   Value count, scratchBase;
 };
 

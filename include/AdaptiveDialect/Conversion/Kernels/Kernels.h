@@ -24,9 +24,6 @@ namespace adaptive::kernels {
 
 class Target;
 
-/// Raise it whenever a kernel's arithmetic changes: profile names end in it.
-inline constexpr int arithmeticVersion = 2;
-
 /// What differs from layer to layer in a launch. On the CPU the context pointer
 /// of a kernel points to it.
 struct LayerContext {
@@ -75,12 +72,15 @@ struct Launch {
   int64_t itemsPerRow = 0;
   int64_t itemsFixed = 0;
   int64_t grain = 1;
+  /// What a kernel takes as parameters instead of having it in its code.
+  llvm::SmallVector<int64_t> offsets = {};
 };
 
 /// What an op needs besides its operands and results.
 struct KernelNeeds {
   int64_t scratchPerRow = 0; ///< arena bytes per row, 64-byte aligned
-  int64_t workerScratch = 0; ///< bytes per team member
+  int64_t workerScratch = 0; ///< bytes per item at work: a CPU's team member, a
+                             ///< GPU's group of threads
 };
 
 /// Everything a builder may ask about the op it lowers.
@@ -107,6 +107,12 @@ mlir::LogicalResult emitKernels(mlir::Operation *op, llvm::StringRef name,
                                 const KernelContext &context,
                                 mlir::ModuleOp module,
                                 llvm::SmallVectorImpl<Launch> &launches);
+
+/// A kernel that sets the depth column of the active rows.
+void emitSetDepthKernel(mlir::Location loc, int64_t depth, llvm::StringRef name,
+                        const Target &target, const KernelContext &context,
+                        mlir::ModuleOp module,
+                        llvm::SmallVectorImpl<Launch> &launches);
 
 /// A kernel that copies rows of the type rows between buffers, on behalf of
 /// op.

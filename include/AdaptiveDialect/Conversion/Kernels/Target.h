@@ -14,6 +14,9 @@
 
 namespace adaptive::kernels {
 
+/// Raise it whenever a kernel's arithmetic changes: profile names end in it.
+inline constexpr int arithmeticVersion = 2;
+
 /// What every emitter needs.
 struct Emitter {
   llvm::StringRef name;
@@ -22,12 +25,12 @@ struct Emitter {
   mlir::ModuleOp module;
   llvm::SmallVectorImpl<Launch> &launches;
 
-  Kernel kernel(mlir::Operation *op, llvm::StringRef suffix = "") const;
+  Kernel kernel(mlir::Location loc, llvm::StringRef suffix = "") const;
   /// Ends the kernel and appends its launch.
   void launch(Kernel &k, int64_t perRow, int64_t fixed, int64_t grain) const;
   /// Emits `body` for every row of [begin, end) and launches it by rows, in
   /// grains of about 32 KiB of `bytesPerRow`.
-  void rows(mlir::Operation *op, int64_t bytesPerRow,
+  void rows(mlir::Location loc, int64_t bytesPerRow,
             llvm::function_ref<void(Kernel &, Value)> body) const;
 };
 
@@ -36,10 +39,15 @@ public:
   virtual ~Target() = default;
   virtual llvm::StringRef name() const = 0;
 
+  /// Type of addresses.
+  virtual Type pointer(mlir::MLIRContext *context) const = 0;
+
   /// Makes the function `name` in `module` and sets the values of `k` that come
   /// from outside of it: args, worker, begin, end, kvLayer, firstWeight.
   virtual void begin(Kernel &k, mlir::ModuleOp module,
                      llvm::StringRef name) const = 0;
+  /// See Kernel::offset; dominates all of the kernel.
+  virtual Value offset(Kernel &k, int64_t value) const { return k.c64(value); }
 
   /// Type of a wide value with `perLane` elements in each lane.
   virtual mlir::VectorType wide(Type element, int64_t perLane) const = 0;

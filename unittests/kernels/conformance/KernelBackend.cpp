@@ -3,7 +3,7 @@
 // Places the inputs of a case as the stage ABI wants them, and reads results
 // back.
 
-#include "CpuBackend.h"
+#include "KernelBackend.h"
 
 #include <cstring>
 
@@ -11,6 +11,8 @@ using namespace conformance;
 using kernels_test::Bytes;
 
 namespace {
+
+constexpr int64_t pagePositions = 16;
 
 /// Pages in which the sequences of a case lie scattered, for layer 1 of 2 of
 /// level 1.
@@ -38,6 +40,10 @@ public:
   }
 
   const ee_kv_level *data() const { return levels; }
+  void share(kernels_test::Case &c) const {
+    c.share(bytes.data(), bytes.size(), "pages");
+    c.share(table.data(), table.size() * 4, "block table");
+  }
 
 private:
   int64_t layerBytes() const { return 2 * heads * dim * page * 4; }
@@ -70,11 +76,14 @@ std::pair<int64_t, int64_t> kvShape(const OpCase &op) {
 
 } // namespace
 
-std::string CpuBackend::name() const {
-  return "cpu " + adaptive::cpu::levelName(level).str();
+std::string KernelBackend::name() const {
+  if (runner.sim)
+    return "sim " + runner.sim->sm + " seed " +
+           std::to_string(runner.sim->seed);
+  return "cpu " + adaptive::cpu::levelName(runner.level).str();
 }
 
-void CpuBackend::settle(const OpCase &op, Inputs &inputs) {
+void KernelBackend::settle(const OpCase &op, Inputs &inputs) {
   packed.clear();
   for (size_t i = 0; i < op.parameters.size(); ++i) {
     const Parameter &p = op.parameters[i];
@@ -89,10 +98,12 @@ void CpuBackend::settle(const OpCase &op, Inputs &inputs) {
   }
 }
 
-Outputs CpuBackend::run(const OpCase &op, const Inputs &inputs) {
+kernels_test::Case &KernelBackend::compiled(const OpCase &op) {
+  if (lastOp == &op)
+    return *last;
   kernels_test::Options setup;
   setup.format = Format::Plain;
-  setup.page = 16;
+  setup.page = pagePositions;
   std::string parameters;
   for (size_t i = 0; i < op.parameters.size(); ++i) {
     const Parameter &p = op.parameters[i];
@@ -101,7 +112,14 @@ Outputs CpuBackend::run(const OpCase &op, const Inputs &inputs) {
     if (p.kind == Parameter::Weight)
       setup.formats[int(i)] = p.format;
   }
-  kernels_test::Case c(level, parameters, op.text, setup);
+  last =
+      std::make_unique<kernels_test::Case>(runner, parameters, op.text, setup);
+  lastOp = &op;
+  return *last;
+}
+
+Outputs KernelBackend::run(const OpCase &op, const Inputs &inputs) {
+  kernels_test::Case &c = compiled(op);
   c.rows(inputs.rows);
   for (size_t i = 0; i < op.parameters.size(); ++i) {
     const Parameter &p = op.parameters[i];
@@ -135,15 +153,20 @@ Outputs CpuBackend::run(const OpCase &op, const Inputs &inputs) {
   std::vector<ee_sampler> samplers(size_t(Inputs::sequences),
                                    ee_sampler{0, 1, 0, 0, 7});
   c.args.samplers = samplers.data();
+  c.share(inputs.policies.data(), inputs.policies.size() * sizeof(ee_policy),
+          "policies");
+  c.share(samplers.data(), samplers.size() * sizeof(ee_sampler), "samplers");
   auto [heads, dim] = kvShape(op);
   std::unique_ptr<Pages> pages;
   if (heads) {
-    pages = std::make_unique<Pages>(heads, dim, setup.page);
+    pages = std::make_unique<Pages>(heads, dim, pagePositions);
     forEachEntry(heads * dim, [&](bool value, int64_t s, int64_t p, int64_t e,
                                   size_t at) {
       pages->at(value, s, p, e) = (value ? inputs.values : inputs.keys)[at];
     });
     c.args.kv = pages->data();
+    c.kvLevels = 2;
+    pages->share(c);
     c.context = {1, 0};
   }
   c.run(7);
