@@ -88,22 +88,55 @@ Values Kernel::ifElse(Value condition, function_ref<Values()> yes,
                     .getResults());
 }
 
+Values Kernel::forRange(int64_t from, int64_t to, ValueRange init,
+                        function_ref<Values(Value, Value, ValueRange)> body) {
+  int64_t full = to / lanes * lanes;
+  Values carried(init);
+  if (full > from)
+    carried = loop(c64(from), c64(full), lanes, carried,
+                   [&](Value i, ValueRange c) { return body(i, Value(), c); });
+  if (full < to)
+    carried = body(c64(full), constMask(to - full), carried);
+  return carried;
+}
 Values Kernel::forLanes(int64_t width, ValueRange init,
                         function_ref<Values(Value, Value, ValueRange)> body) {
-  int64_t full = width / lanes * lanes;
-  Values carried(init);
-  if (full)
-    carried = loop(c64(0), c64(full), lanes, carried,
-                   [&](Value i, ValueRange c) { return body(i, Value(), c); });
-  if (full < width)
-    carried = body(c64(full), constMask(width - full), carried);
-  return carried;
+  return forRange(0, width, init, body);
 }
 void Kernel::forLanes(int64_t width, function_ref<void(Value, Value)> body) {
   forLanes(width, ValueRange(), [&](Value i, Value mask, ValueRange) {
     body(i, mask);
     return Values();
   });
+}
+
+Values Kernel::sumRow(int64_t width, size_t count,
+                      function_ref<Values(Value, Value, ValueRange)> body) {
+  Values zeros(count, vcf(0));
+  auto ended = [&](ValueRange chains) {
+    return Values(
+        llvm::map_range(chains, [&](Value c) { return reduceAdd(c); }));
+  };
+  auto added = [&](ValueRange totals, ValueRange sums) {
+    Values next;
+    for (auto [total, sum] : llvm::zip_equal(totals, sums))
+      next.push_back(add(total, sum));
+    return next;
+  };
+  int64_t whole = width / rowBlock * rowBlock;
+  if (whole == 0)
+    return ended(forRange(0, width, zeros, body));
+  Values totals =
+      loop(c64(0), c64(whole), rowBlock, Values(count, cf(0)),
+           [&](Value from, ValueRange carried) {
+             Values chains = loop(
+                 from, add(from, rowBlock), lanes, zeros,
+                 [&](Value i, ValueRange c) { return body(i, Value(), c); });
+             return added(carried, ended(chains));
+           });
+  if (whole < width)
+    totals = added(totals, ended(forRange(whole, width, zeros, body)));
+  return totals;
 }
 
 Value Kernel::field(size_t offset, Type type) {

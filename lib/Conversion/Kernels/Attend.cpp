@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// Causal attention over paged keys and values: online softmax over pages, which
-// start at absolute positions and are merged in ascending order, so that a
-// row's bits do not depend on the rows that share its launch.
+// Causal attention over paged keys and values: the softmax of each page
+// relative to its own maximum, and the pages merged in ascending order. Pages
+// start at absolute positions, so that a row's bits do not depend on the rows
+// that share its launch, nor on how many pages are worked on side by side.
 //
 // An item is a row and a KV head; the query heads that read the KV head share
 // each load of a key or value. Keys lie with positions side by side, values
@@ -46,7 +47,8 @@ private:
     return k.at(k.at(k.workerScratch(), shape.share * shape.sumBytes), head,
                 shape.weightBytes);
   }
-  /// Running maximum and sum of a head: two f32.
+  /// Of a head: maximum and sum of the pages merged so far, then what they and
+  /// the page at hand are multiplied with when it is merged; four f32.
   Value state(Value head) {
     return k.at(k.at(k.workerScratch(),
                      shape.share * (shape.sumBytes + shape.weightBytes)),
@@ -120,19 +122,18 @@ void AttendEmitter::scores(Value query, Value keys, Value visible) {
   });
 }
 
-/// Turns scores into weights relative to the new maximum and rescales what was
-/// summed so far.
+/// Turns the scores of a page into weights relative to its maximum, and merges
+/// maximum and sum.
 void AttendEmitter::softmax(Value visible) {
   Value vectors = k.div(k.add(visible, lanes - 1), k.c64(lanes));
+  Value never = k.vcf(-std::numeric_limits<float>::infinity());
   k.loop(k.c64(0), k.c64(shape.share), 1, [&](Value head) {
     Value line = weights(head), record = state(head);
-    Value oldMax = k.load(k.f32, record),
-          oldSum = k.load(k.f32, k.at(record, 4));
-    Values top = k.loop(
-        k.c64(0), vectors, 1, k.splat(oldMax), [&](Value i, ValueRange c) {
+    Values top =
+        k.loop(k.c64(0), vectors, 1, never, [&](Value i, ValueRange c) {
           return Values{k.maxF(k.load(k.vf32, k.at(line, i, 64)), c[0])};
         });
-    Value max = k.reduceMax(top[0]), wideMax = k.splat(max);
+    Value pageMax = k.reduceMax(top[0]), wideMax = k.splat(pageMax);
     Values sum =
         k.loop(k.c64(0), vectors, 1, k.vcf(0), [&](Value i, ValueRange c) {
           Value address = k.at(line, i, 64);
@@ -140,27 +141,24 @@ void AttendEmitter::softmax(Value visible) {
           k.store(p, address);
           return Values{k.add(c[0], p)};
         });
-    Value shrink = emitExp(k, k.sub(oldMax, max));
+    Value oldMax = k.load(k.f32, record),
+          oldSum = k.load(k.f32, k.at(record, 4));
+    Value max = k.maxF(pageMax, oldMax);
+    Value before = emitExp(k, k.sub(oldMax, max)),
+          here = emitExp(k, k.sub(pageMax, max));
     k.store(max, record);
-    k.store(k.fma(oldSum, shrink, k.reduceAdd(sum[0])), k.at(record, 4));
-    Value wideShrink = k.splat(shrink), out = sums(head);
-    k.forLanes(shape.headDim, [&](Value d, Value mask) {
-      Value address = k.at(out, d, 4);
-      k.store(k.mul(k.load(k.vf32, address, mask), wideShrink), address, mask);
-    });
+    k.store(k.fma(k.reduceAdd(sum[0]), here, k.mul(oldSum, before)),
+            k.at(record, 4));
+    k.store(before, k.at(record, 8));
+    k.store(here, k.at(record, 12));
   });
 }
 
-/// sums[head] += weight * value over the visible positions, in ascending order.
+/// Sums weight * value over the visible positions of a page in ascending order,
+/// and merges that into sums[head].
 void AttendEmitter::addValues(Value values, Value visible) {
   auto tile = [&](Value head, int64_t h, Value first, int64_t w, Value mask) {
-    Values init;
-    auto place = [&](int64_t i, int64_t j) {
-      return k.at(k.at(sums(k.add(head, i)), first, 4), j * lanes * 4);
-    };
-    for (int64_t i = 0; i < h; ++i)
-      for (int64_t j = 0; j < w; ++j)
-        init.push_back(k.load(k.vf32, place(i, j), mask));
+    Values init(h * w, k.vcf(0));
     Values total =
         k.loop(k.c64(0), visible, 1, init, [&](Value position, ValueRange c) {
           Value line = k.at(k.at(values, position, kv.headDim * 4), first, 4);
@@ -175,9 +173,16 @@ void AttendEmitter::addValues(Value values, Value visible) {
           }
           return next;
         });
-    for (int64_t i = 0; i < h; ++i)
-      for (int64_t j = 0; j < w; ++j)
-        k.store(total[i * w + j], place(i, j), mask);
+    for (int64_t i = 0; i < h; ++i) {
+      Value record = state(k.add(head, i));
+      Value before = k.splat(k.load(k.f32, k.at(record, 8))),
+            here = k.splat(k.load(k.f32, k.at(record, 12)));
+      for (int64_t j = 0; j < w; ++j) {
+        Value place = k.at(k.at(sums(k.add(head, i)), first, 4), j * lanes * 4);
+        Value old = k.mul(k.load(k.vf32, place, mask), before);
+        k.store(k.fma(total[i * w + j], here, old), place, mask);
+      }
+    }
   };
   int64_t vectors = shape.headDim / lanes, tail = shape.headDim % lanes;
   int64_t wide =

@@ -47,13 +47,18 @@ FailureOr<Value> adaptive::kernels::emitRegion(Kernel &k, Region &region,
       auto value = dyn_cast<FloatAttr>(constant.getValue());
       if (value && value.getType().isF32())
         result = k.vcf(value.getValue().convertToFloat());
+    } else if (isa<arith::MaxNumFOp, arith::MinNumFOp>(op)) {
+      // Machines differ in the zero that they take of +0 and -0: here the
+      // second.
+      Value x = map.lookup(op.getOperand(0)), y = map.lookup(op.getOperand(1));
+      Cmp better = isa<arith::MaxNumFOp>(op) ? Cmp::GT : Cmp::LT;
+      result = k.select(k.isNaN(y), x, k.select(k.cmp(better, x, y), x, y));
     } else if (isa<math::FmaOp>(op)) {
       result = k.fma(map.lookup(op.getOperand(0)), map.lookup(op.getOperand(1)),
                      map.lookup(op.getOperand(2)));
     } else if (isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp,
                    arith::NegFOp, arith::MaximumFOp, arith::MinimumFOp,
-                   arith::MaxNumFOp, arith::MinNumFOp, arith::CmpFOp,
-                   arith::SelectOp>(op)) {
+                   arith::CmpFOp, arith::SelectOp>(op)) {
       // The same op on 16 lanes; fast-math flags are dropped.
       OperationState state(k.loc, op.getName());
       for (Value operand : op.getOperands())

@@ -62,8 +62,8 @@ LogicalResult adaptive::kernels::emitCriteria(CriteriaOp op, const Emitter &e) {
       Value wideMax = k.splat(peak.max), wideIndex = k.splat(peak.index);
       // rest: sum of e^(z - max) without the largest; moment: of (max - z) e^(z
       // - max).
-      Values sums = k.forLanes(
-          width, {k.vcf(0), k.vcf(0)}, [&](Value i, Value mask, ValueRange c) {
+      Values sums = k.sumRow(
+          width, entropy ? 2 : 1, [&](Value i, Value mask, ValueRange c) {
             Value z = k.load(k.vf32, k.at(logits, i, 4), mask);
             Value ids = k.add(k.splat(k.truncTo(i, k.i32)), k.laneIds());
             Value counts = k.cmp(Cmp::NE, ids, wideIndex);
@@ -72,13 +72,13 @@ LogicalResult adaptive::kernels::emitCriteria(CriteriaOp op, const Emitter &e) {
             Value below = k.sub(wideMax, z), p = emitExp(k, k.neg(below));
             p = k.select(counts, p, k.vcf(0));
             if (!entropy)
-              return Values{k.add(c[0], p), c[1]};
+              return Values{k.add(c[0], p)};
             // 0 * inf is no information lost.
             Value term = k.select(k.cmp(Cmp::EQ, p, k.vcf(0)), k.vcf(0),
                                   k.mul(below, p));
             return Values{k.add(c[0], p), k.add(c[1], term)};
           });
-      Value rest = k.reduceAdd(sums[0]);
+      Value rest = sums[0];
       if (op.getKind() == Criterion::MaxProb) {
         score = k.neg(emitLog(k, rest));
       } else if (op.getKind() == Criterion::Margin) {
@@ -86,9 +86,8 @@ LogicalResult adaptive::kernels::emitCriteria(CriteriaOp op, const Emitter &e) {
         Value gap = k.sub(k.cf(1), next);
         score = k.sub(emitLog(k, gap), emitLog(k, k.add(rest, next)));
       } else {
-        Value moment = k.reduceAdd(sums[1]);
         Value h =
-            k.add(emitLog1p(k, rest), k.div(moment, k.add(rest, k.cf(1))));
+            k.add(emitLog1p(k, rest), k.div(sums[1], k.add(rest, k.cf(1))));
         Value u = k.div(h, k.cf(float(std::log(double(width)))));
         Value sure = k.sub(k.cf(1), u);
         sure = k.select(k.cmp(Cmp::LT, sure, k.cf(0)), k.cf(0), sure);
@@ -109,12 +108,11 @@ LogicalResult adaptive::kernels::emitProbe(ProbeOp op, const Emitter &e) {
   e.rows(op.getLoc(), width * 4, [&](Kernel &k, Value row) {
     Value x = k.address(e.context.buffer(op.getInput()), row),
           w = k.weight(*weight);
-    Values sum =
-        k.forLanes(width, k.vcf(0), [&](Value i, Value mask, ValueRange c) {
-          return Values{k.fma(k.load(k.vf32, k.at(x, i, 4), mask),
-                              k.load(k.vf32, k.at(w, i, 4), mask), c[0])};
-        });
-    Value score = k.add(k.reduceAdd(sum[0]), k.load(k.f32, k.weight(*bias)));
+    Values sum = k.sumRow(width, 1, [&](Value i, Value mask, ValueRange c) {
+      return Values{k.fma(k.load(k.vf32, k.at(x, i, 4), mask),
+                          k.load(k.vf32, k.at(w, i, 4), mask), c[0])};
+    });
+    Value score = k.add(sum[0], k.load(k.f32, k.weight(*bias)));
     k.store(score, k.address(e.context.buffer(op.getScore()), row));
   });
   return success();
@@ -130,25 +128,23 @@ LogicalResult adaptive::kernels::emitCosine(CosineOp op, const Emitter &e) {
     auto element = [&](Value base, Value i, Value mask) {
       return k.load(k.vf32, k.at(base, i, 4), mask);
     };
-    Values squares = k.forLanes(
-        width, {k.vcf(0), k.vcf(0)}, [&](Value i, Value mask, ValueRange c) {
-          Value x = element(a, i, mask), y = element(b, i, mask);
-          return Values{k.fma(x, x, c[0]), k.fma(y, y, c[1])};
-        });
+    Values squares = k.sumRow(width, 2, [&](Value i, Value mask, ValueRange c) {
+      Value x = element(a, i, mask), y = element(b, i, mask);
+      return Values{k.fma(x, x, c[0]), k.fma(y, y, c[1])};
+    });
     auto inverse = [&](Value sum) {
-      Value norm = k.sqrt(k.reduceAdd(sum));
+      Value norm = k.sqrt(sum);
       Value zero = k.cmp(Cmp::EQ, norm, k.cf(0));
       return k.splat(k.select(zero, k.cf(0), k.div(k.cf(1), norm)));
     };
     Value ia = inverse(squares[0]), ib = inverse(squares[1]);
-    Values sums = k.forLanes(
-        width, {k.vcf(0), k.vcf(0)}, [&](Value i, Value mask, ValueRange c) {
-          Value u = k.mul(element(a, i, mask), ia),
-                v = k.mul(element(b, i, mask), ib);
-          Value plus = k.add(u, v), minus = k.sub(u, v);
-          return Values{k.fma(plus, plus, c[0]), k.fma(minus, minus, c[1])};
-        });
-    Value plus = k.reduceAdd(sums[0]), minus = k.reduceAdd(sums[1]);
+    Values sums = k.sumRow(width, 2, [&](Value i, Value mask, ValueRange c) {
+      Value u = k.mul(element(a, i, mask), ia),
+            v = k.mul(element(b, i, mask), ib);
+      Value plus = k.add(u, v), minus = k.sub(u, v);
+      return Values{k.fma(plus, plus, c[0]), k.fma(minus, minus, c[1])};
+    });
+    Value plus = sums[0], minus = sums[1];
     Value score = k.sub(emitLog(k, plus), emitLog(k, minus));
     score = k.select(k.cmp(Cmp::EQ, plus, minus), k.cf(0), score);
     k.store(score, k.address(e.context.buffer(op.getScore()), row));

@@ -76,11 +76,10 @@ LogicalResult adaptive::kernels::emitNorm(NormOp op, const Emitter &e) {
       };
       Value mean;
       if (layer) {
-        Values sum =
-            k.forLanes(group, k.vcf(0), [&](Value i, Value mask, ValueRange c) {
-              return Values{k.add(c[0], element(i, mask))};
-            });
-        mean = k.splat(k.div(k.reduceAdd(sum[0]), count));
+        Values sum = k.sumRow(group, 1, [&](Value i, Value mask, ValueRange c) {
+          return Values{k.add(c[0], element(i, mask))};
+        });
+        mean = k.splat(k.div(sum[0], count));
       }
       auto centred = [&](Value i, Value mask) {
         Value v = element(i, mask);
@@ -89,11 +88,11 @@ LogicalResult adaptive::kernels::emitNorm(NormOp op, const Emitter &e) {
         return mask && mean ? k.select(mask, v, k.vcf(0)) : v;
       };
       Values squares =
-          k.forLanes(group, k.vcf(0), [&](Value i, Value mask, ValueRange c) {
+          k.sumRow(group, 1, [&](Value i, Value mask, ValueRange c) {
             Value v = centred(i, mask);
             return Values{k.fma(v, v, c[0])};
           });
-      Value variance = k.div(k.reduceAdd(squares[0]), count);
+      Value variance = k.div(squares[0], count);
       Value inverse =
           k.splat(k.div(k.cf(1), k.sqrt(k.add(variance, k.cf(epsilon)))));
       k.forLanes(group, [&](Value i, Value mask) {

@@ -11,15 +11,15 @@
 //     those equal to it, the first c by id. top_k: the cut is the k-th largest.
 //  3. top_p, if below 1: the largest cut whose kept weight reaches top_p times
 //     the weight kept so far. Ties at the cut: the least c that reaches it.
-//     Sums over ids have 16 chains by id mod 16 in ascending id and end in the
-//     tree of Kernel::reduceAdd.
+//     Sums over ids are in the order of Kernel::sumRow.
 //  4. min_p: of the kept ids, those with e(i) >= min_p.
-//  5. Blocks of 16 ids: each block's kept weights are summed by that tree, the
-//     blocks in ascending order. u is a 24-bit uniform of Philox4x32-10 with
-//     key `seed` and counter (position, 0, 0, 0). The token is the first kept
-//     id whose running weight exceeds u times the total, counted from the
-//     running weight of the blocks before; should rounding skip all, the
-//     block's last.
+//  5. u is a 24-bit uniform of Philox4x32-10 with key `seed` and counter
+//     (position, 0, 0, 0), the target u times the weight of the kept ids. The
+//     token is found in three steps, each of which counts from what lies before
+//     the part it is in: the first block of 1,024 ids whose running weight
+//     exceeds the target, in it the first 16 ids (summed by the tree of
+//     Kernel::reduceAdd), of these the first id. Should rounding leave no such
+//     part, it is the last one that keeps an id.
 
 #include "Emit.h"
 #include "ee/abi.h"
@@ -52,6 +52,10 @@ private:
   Value weightsAt(Value i) { return k.load(k.vf32, k.at(weights, i, 4)); }
   Value countWhere(function_ref<Value(Value)> condition);
   Value massWhere(function_ref<Value(Value)> condition);
+  Value sumIds(function_ref<Value(Value)> weight);
+  Value pick(Value target, function_ref<Value(Value)> kept);
+  /// The first multiple of the lanes behind all ids.
+  int64_t ends() const { return (width + lanes - 1) / lanes * lanes; }
   Value weightAtKey(Value key);
   Value lastTie(Value key, Value count);
   Value uniform(Value seed, Value position);
@@ -65,8 +69,7 @@ private:
 /// Loops over blocks of 16 ids; scratch arrays are padded with key 0, weight 0.
 Values SampleEmitter::overIds(ValueRange init,
                               function_ref<Values(Value, ValueRange)> body) {
-  return k.loop(k.c64(0), k.c64((width + lanes - 1) / lanes * lanes), lanes,
-                init, body);
+  return k.loop(k.c64(0), k.c64(ends()), lanes, init, body);
 }
 
 /// Fills the scratch arrays: keys order like logits as unsigned integers.
@@ -98,10 +101,16 @@ Value SampleEmitter::countWhere(function_ref<Value(Value)> condition) {
 }
 
 Value SampleEmitter::massWhere(function_ref<Value(Value)> condition) {
-  return k.reduceAdd(overIds(k.vcf(0), [&](Value i, ValueRange c) {
-    Value w = k.select(condition(keysAt(i)), weightsAt(i), k.vcf(0));
-    return Values{k.add(c[0], w)};
-  })[0]);
+  return sumIds([&](Value i) {
+    return k.select(condition(keysAt(i)), weightsAt(i), k.vcf(0));
+  });
+}
+
+/// Sum of a wide value over all ids.
+Value SampleEmitter::sumIds(function_ref<Value(Value)> weight) {
+  return k.sumRow(ends(), 1, [&](Value i, Value, ValueRange c) {
+    return Values{k.add(c[0], weight(i))};
+  })[0];
 }
 
 /// Weight of the ids with this key (all have the same).
@@ -239,22 +248,45 @@ Value SampleEmitter::draw(Value logits, Value max, Value sampler,
         k.andi(k.ori(k.ugt(key, wideCut), ties), k.cmp(Cmp::GE, w, minP));
     return k.select(keep, w, k.vcf(0));
   };
-  Value total = overIds(k.cf(0), [&](Value i, ValueRange c) {
-    return Values{k.add(c[0], k.reduceAdd(kept(i)))};
-  })[0];
   Value seed = parameter(offsetof(ee_sampler, seed), k.i64);
-  Value target = k.mul(uniform(seed, position), total);
-  // The block in which the running weight passes the target, and that weight
-  // before it.
-  Values block = overIds({k.cf(0), k.cf(0), k.c64(-1)}, [&](Value i,
-                                                            ValueRange c) {
-    Value after = k.add(c[0], k.reduceAdd(kept(i)));
-    Value here =
-        k.andi(k.cmp(Cmp::GT, after, target), k.cmp(Cmp::LT, c[2], k.c64(0)));
-    return Values{after, k.select(here, c[0], c[1]), k.select(here, i, c[2])};
-  });
-  Value first = k.maxS(block[2], k.c64(0)), w = kept(first);
-  Value running = block[1], picked = k.c32(-1), last = k.c32(0);
+  return pick(k.mul(uniform(seed, position), sumIds(kept)), kept);
+}
+
+/// Step 5 of the definition.
+Value SampleEmitter::pick(Value target, function_ref<Value(Value)> kept) {
+  // The part of [from, to) in which the weight running from `before` passes the
+  // target, and the weight before it.
+  auto find = [&](Value from, Value to, int64_t step, Value before,
+                  function_ref<Value(Value)> weight) {
+    Value none = k.c64(-1);
+    Values c = k.loop(from, to, step, {before, none, before, from, before},
+                      [&](Value i, ValueRange c) {
+                        Value mine = weight(i), after = k.add(c[0], mine);
+                        Value here = k.andi(k.cmp(Cmp::GT, after, target),
+                                            k.cmp(Cmp::LT, c[1], k.c64(0)));
+                        Value live = k.cmp(Cmp::GT, mine, k.cf(0));
+                        return Values{after, k.select(here, i, c[1]),
+                                      k.select(here, c[0], c[2]),
+                                      k.select(live, i, c[3]),
+                                      k.select(live, c[0], c[4])};
+                      });
+    Value found = k.cmp(Cmp::GE, c[1], k.c64(0));
+    return std::pair(k.select(found, c[1], c[3]), k.select(found, c[2], c[4]));
+  };
+  auto blockEnd = [&](Value from) {
+    return k.minS(k.add(from, rowBlock), k.c64(ends()));
+  };
+  auto [block, beforeBlock] =
+      find(k.c64(0), k.c64(ends()), rowBlock, k.cf(0), [&](Value from) {
+        Values chains = k.loop(from, blockEnd(from), lanes, k.vcf(0),
+                               [&](Value i, ValueRange c) {
+                                 return Values{k.add(c[0], kept(i))};
+                               });
+        return k.reduceAdd(chains[0]);
+      });
+  auto [first, before] = find(block, blockEnd(block), lanes, beforeBlock,
+                              [&](Value i) { return k.reduceAdd(kept(i)); });
+  Value w = kept(first), running = before, picked = k.c32(-1), last = k.c32(0);
   for (int64_t lane = 0; lane < lanes; ++lane) {
     Value mine = k.extract(w, lane), id = k.add(k.truncTo(first, k.i32), lane);
     running = k.add(running, mine);

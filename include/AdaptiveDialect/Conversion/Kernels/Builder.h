@@ -27,6 +27,9 @@ using Values = llvm::SmallVector<Value>;
 /// Lanes of every wide value.
 inline constexpr int64_t lanes = 16;
 
+/// Elements of a row that are summed together; see Kernel::sumRow.
+inline constexpr int64_t rowBlock = 1024;
+
 /// Rounds up to the alignment of arena buffers.
 inline int64_t align64(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -158,6 +161,12 @@ public:
   Values forLanes(int64_t width, ValueRange init,
                   llvm::function_ref<Values(Value, Value, ValueRange)> body);
   void forLanes(int64_t width, llvm::function_ref<void(Value, Value)> body);
+  /// Sums over the elements of a row, as scalars. The order is part of the
+  /// profile: blocks of rowBlock elements, each as 16 chains by lane that end
+  /// in the tree of reduceAdd, are added in ascending order, so that blocks can
+  /// be summed side by side. The body is that of forLanes with `count` chains.
+  Values sumRow(int64_t width, size_t count,
+                llvm::function_ref<Values(Value, Value, ValueRange)> body);
 
   /// A field of ee_stage_args, loaded once at the entry.
   Value field(size_t offset, Type type);
@@ -179,6 +188,9 @@ public:
   Value record(size_t arrayOffset, Value index, int64_t size);
 
 private:
+  /// forLanes over [from, to); `from` is a multiple of the lanes.
+  Values forRange(int64_t from, int64_t to, ValueRange init,
+                  llvm::function_ref<Values(Value, Value, ValueRange)> body);
   void makeTypes();
   template <typename Fn> Value atEntry(Fn fn);
 
