@@ -14,7 +14,7 @@ import re
 import sys
 from pathlib import Path
 
-CASE = re.compile(r"^// (\w+) (C\d+)\b.*?(?=^// -----|\Z)", re.M | re.S)
+CASE = re.compile(r"^// ([\w.]+) (C\d+)\b.*?(?=^// -----|\Z)", re.M | re.S)
 INHERITED = re.compile(r"C(\d+) to C(\d+) as for `(\w+)`")
 
 
@@ -22,7 +22,7 @@ def constraints(path):
     """Constraint names by op mnemonic."""
     text = Path(path).read_text()
     starts = [(m.start(), m[1]) for m in re.finditer(
-        r"^def \w+\s*:\s*\w+_Op<\"(\w+)\"", text, re.M)] + [(len(text), None)]
+        r"^def \w+\s*:\s*\w+_(?:Node)?Op<\"([\w.]+)\"", text, re.M)] + [(len(text), None)]
     found = {}
     for (begin, op), (end, _) in zip(starts, starts[1:]):
         body = text[begin:end]

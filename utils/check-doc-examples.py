@@ -15,7 +15,7 @@ import subprocess
 import sys
 import textwrap
 
-DEF = re.compile(r"^def (\w+)\s*:\s*\w+_Op<\"(\w+)\"", re.M)
+DEF = re.compile(r"^def (\w+)\s*:\s*\w+_(?:Node)?Op<\"([\w.]+)\"", re.M)
 FENCE = re.compile(r"```mlir\n(.*?)```", re.S)
 EXPECTS = re.compile(r"use of value '(%\w+)' expects different type than prior uses: "
                      r"'(.*)' vs '(.*)'")

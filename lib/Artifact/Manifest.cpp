@@ -8,6 +8,7 @@
 #include "ee/abi.h"
 #include "ee/version.h"
 
+#include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 
@@ -163,6 +164,8 @@ static Array stagesOf(ModuleOp module, const cpu::CodePlan &plan) {
          int64_t(llvm::alignTo(stage->line.workerScratch, 64))},
         {"depth", int64_t(op.getDepth())},
         {"cost", costOf(*stage, plan)}};
+    if (auto most = op.getMaxRows())
+      entry["max_rows"] = int64_t(*most);
     if (auto level = op.getLevel())
       entry["level"] = indexOf<KVLevelOp>(module, *level);
     if (stage->logits)
@@ -176,22 +179,31 @@ static Array stagesOf(ModuleOp module, const cpu::CodePlan &plan) {
 
 static Array programOf(ModuleOp module) {
   ProgramOp program = *module.getOps<ProgramOp>().begin();
+  llvm::DenseMap<Value, int64_t> indexes;
+  for (auto node : program.getNodes())
+    indexes[node->getResult(0)] = int64_t(indexes.size());
   Array nodes;
-  for (auto node : program.getNodes().getAsRange<DictionaryAttr>()) {
-    Object entry;
-    for (NamedAttribute field : node) {
-      if (auto number = dyn_cast<IntegerAttr>(field.getValue()))
-        entry[field.getName().getValue()] = number.getInt();
-      else if (auto text = dyn_cast<StringAttr>(field.getValue()))
-        entry[field.getName().getValue()] = text.getValue();
-      else if (auto stage = dyn_cast<FlatSymbolRefAttr>(field.getValue())) {
-        entry["stage"] = indexOf<StageOp>(module, stage.getValue());
-        auto op = module.lookupSymbol<StageOp>(stage.getValue());
-        if (node.getAs<StringAttr>("kind").getValue() == "stage" &&
-            op.getLevel())
-          entry["level"] = indexOf<KVLevelOp>(module, *op.getLevel());
-      }
-    }
+  for (auto node : program.getNodes()) {
+    auto to = [&](Value target) { return indexes.lookup(target); };
+    Object entry{{"kind", node.getKind()}};
+    llvm::TypeSwitch<Operation *>(node)
+        .Case<EmbedNodeOp, EmitNodeOp>(
+            [&](auto op) { entry["next"] = to(op.getNext()); })
+        .Case([&](RunNodeOp op) {
+          entry["stage"] = indexOf<StageOp>(module, op.getStage());
+          entry["next"] = to(op.getNext());
+        })
+        .Case([&](BranchNodeOp op) {
+          entry["site"] = indexOf<ExitEntryOp>(module, op.getSite());
+          entry["yes"] = to(op.getYes());
+          entry["no"] = to(op.getNo());
+          entry["owes"] = to(op.getOwes());
+        })
+        .Case([&](FilterNodeOp op) {
+          entry["flags"] = Array{stringifyRowFlags(op.getFlags())};
+          entry["yes"] = to(op.getYes());
+          entry["no"] = to(op.getNo());
+        });
     nodes.push_back(std::move(entry));
   }
   return nodes;
@@ -218,7 +230,7 @@ adaptive::manifestBase(StringRef kind, const ArtifactContents &contents,
                               {"profile", profile(level)}});
   }
   Object manifest{{"format", "ee-artifact"},
-                  {"format_version", 1},
+                  {"format_version", 2},
                   {"producer", std::string("ee-opt ") + ee::version()},
                   {"kind", kind},
                   {"cpu", std::move(code)},

@@ -7,7 +7,6 @@
 
 #include "ee/abi.h"
 
-#include "llvm/ADT/BitVector.h"
 #include "llvm/Support/CheckedArithmetic.h"
 
 #include <optional>
@@ -58,6 +57,10 @@ LogicalResult StageOp::verify() {
   if (exit < 0 || exit >= EE_MAX_EXITS)
     return emitOpError("exit must lie in [0, ")
            << EE_MAX_EXITS << "), but got " << exit;
+  int64_t maxRows = getMaxRows().value_or(1);
+  if (maxRows < 1 || maxRows > EE_MAX_LAUNCH_ROWS)
+    return emitOpError("max_rows must lie in [1, ")
+           << EE_MAX_LAUNCH_ROWS << "], but got " << maxRows;
   return success();
 }
 
@@ -80,47 +83,5 @@ LogicalResult StageOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (FlatSymbolRefAttr level = getLevelAttr())
     if (!symbols.lookupNearestSymbolFrom<KVLevelOp>(*this, level))
       return emitOpError("must name a KV level, but got ") << level;
-  return success();
-}
-
-LogicalResult ProgramOp::verify() {
-  static constexpr StringRef edges[] = {"next", "leave", "stay", "owes"};
-  ArrayAttr nodes = getNodes();
-  auto module = (*this)->getParentOfType<ModuleOp>();
-  SmallVector<SmallVector<int64_t>> successors(nodes.size());
-  for (auto [index, attribute] : llvm::enumerate(nodes)) {
-    auto node = dyn_cast<DictionaryAttr>(attribute);
-    auto kind = node ? node.getAs<StringAttr>("kind") : StringAttr();
-    if (!kind)
-      return emitOpError("node ")
-             << index << " must be a dictionary with a kind";
-    for (StringRef edge : edges)
-      if (auto target = node.getAs<IntegerAttr>(edge)) {
-        if (target.getInt() < 0 || target.getInt() >= int64_t(nodes.size()))
-          return emitOpError("edge ")
-                 << edge << " of node " << index << " leads to node "
-                 << target.getInt() << " of " << nodes.size();
-        successors[index].push_back(target.getInt());
-      }
-    if (auto stage = node.getAs<FlatSymbolRefAttr>("stage"))
-      if (module && !isa_and_nonnull<StageOp>(module.lookupSymbol(stage)))
-        return emitOpError("node ") << index << " names no stage: " << stage;
-  }
-  if (nodes.empty() ||
-      cast<DictionaryAttr>(nodes[0]).getAs<StringAttr>("kind").getValue() !=
-          "embed")
-    return emitOpError("node 0 must be the embed node");
-  llvm::BitVector seen(nodes.size());
-  SmallVector<int64_t> pending{0};
-  while (!pending.empty()) {
-    int64_t node = pending.pop_back_val();
-    if (seen.test(node))
-      continue;
-    seen.set(node);
-    pending.append(successors[node]);
-  }
-  if (!seen.all())
-    return emitOpError("node ")
-           << seen.find_first_unset() << " cannot be reached from node 0";
   return success();
 }

@@ -4,9 +4,10 @@
 //
 //   ops A ; leave {X} ; ops B ; ops C ; yield     (C: behind the last layers)
 //
-//   embed -> A -> decide -+-stay--> B -> retire -> C (sample) -> emit -> embed
-//                         +-leave-> X (sample) -> emit
-//                         +-owes--> B (exact) or B's KV alone (propagate)
+//   embed -> A -> branch -+-no---> B -> filter -+-yes-> C -> emit -> embed
+//                         |                     +-no--> end
+//                         +-yes--> X -> emit
+//                         +-owes-> B (exact) or B's KV alone (propagate)
 
 #include "AdaptiveDialect/Transforms/Passes.h"
 
@@ -22,6 +23,10 @@ namespace adaptive {
 using namespace mlir;
 using namespace adaptive;
 
+/// Rows of a launch that samples: its logits are the largest rows there are,
+/// and with them the arena would grow.
+static constexpr int64_t samplingRows = 32;
+
 namespace {
 /// A piece of the model that becomes one stage.
 struct Piece {
@@ -32,6 +37,7 @@ struct Piece {
   LeaveOp leave;                        ///< the leave this piece ends in
   int64_t depth = 0;                    ///< unrolled layers run after it
   int64_t order = 0;                    ///< position in program order
+  bool samples = false;                 ///< ends a way: logits, then a token
 };
 
 /// Columns of the row store, by liveness over program order.
@@ -77,6 +83,11 @@ struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
   }
 
   LogicalResult split(ModelOp model) {
+    for (auto leave : model.getBody().front().getOps<LeaveOp>())
+      if (!isa_and_nonnull<ExitEntryOp>(
+              getOperation().lookupSymbol(leave.getName())))
+        return leave.emitOpError("needs exit_entry @")
+               << leave.getName() << ", as adaptive-record-exits makes";
     SmallVector<Piece> trunk, ends;
     cut(model, trunk, ends);
     int64_t order = 0;
@@ -184,6 +195,7 @@ struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
         end.results.assign(yield.getValues().begin(), yield.getValues().end());
         end.depth = leave.getDepth();
         end.resultNames.push_back("token");
+        end.samples = true;
         ends.push_back(std::move(end));
       } else {
         current.ops.push_back(&op);
@@ -203,6 +215,7 @@ struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
     auto yield = cast<YieldOp>(body.getTerminator());
     current.results.assign(yield.getValues().begin(), yield.getValues().end());
     current.resultNames.push_back("token");
+    current.samples = true;
     ends.push_back(std::move(current));
   }
 
@@ -260,10 +273,12 @@ struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
       types.push_back(value.getType());
     }
     SmallVector<StringRef> reads(readNames.begin(), readNames.end());
-    auto stage = StageOp::create(builder, model.getLoc(), piece.name,
-                                 builder.getStrArrayAttr(reads),
-                                 builder.getStrArrayAttr(writes),
-                                 levelOf(piece), piece.depth, IntegerAttr());
+    auto stage = StageOp::create(
+        builder, model.getLoc(), piece.name, builder.getStrArrayAttr(reads),
+        builder.getStrArrayAttr(writes), levelOf(piece), piece.depth,
+        IntegerAttr(), IntegerAttr());
+    if (piece.samples)
+      stage.setMaxRowsAttr(builder.getI64IntegerAttr(samplingRows));
     if (piece.leave)
       stage.setExitAttr(builder.getI64IntegerAttr(piece.leave.getIndex()));
     OpBuilder::InsertionGuard guard(builder);
@@ -295,7 +310,7 @@ struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
         StageOp::create(builder, model.getLoc(), name,
                         builder.getStrArrayAttr({columns.nameOf(state)}),
                         builder.getStrArrayAttr({}), levelOf(later),
-                        piece.depth, IntegerAttr());
+                        piece.depth, IntegerAttr(), IntegerAttr());
     OpBuilder::InsertionGuard guard(builder);
     Block *body = builder.createBlock(&stage.getBody(), {}, {state.getType()},
                                       {model.getLoc()});
@@ -320,75 +335,45 @@ struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
     return {};
   }
 
+  /// The program, from its end to its beginning, since an edge is the node it
+  /// leads to: each node is put before those that are there already.
   void emitProgram(OpBuilder &builder, ModelOp model, ArrayRef<Piece> trunk,
                    ArrayRef<Piece> ends,
                    ArrayRef<SmallVector<std::string>> fills) {
-    SmallVector<SmallVector<NamedAttribute>> nodes;
-    auto node = [&](StringRef kind) {
-      nodes.push_back(
-          {builder.getNamedAttr("kind", builder.getStringAttr(kind))});
-      return int64_t(nodes.size() - 1);
-    };
-    auto link = [&](int64_t from, StringRef edge, int64_t to) {
-      nodes[from].push_back(
-          builder.getNamedAttr(edge, builder.getI64IntegerAttr(to)));
-    };
-    auto stageNode = [&](StringRef kind, StringRef stage) {
-      int64_t index = node(kind);
-      nodes[index].push_back(builder.getNamedAttr(
-          "stage", FlatSymbolRefAttr::get(builder.getContext(), stage)));
-      return index;
-    };
-
-    int64_t embed = node("embed");
-    SmallVector<int64_t> trunkNodes, decideNodes(trunk.size(), -1), endNodes;
-    for (auto [index, piece] : llvm::enumerate(trunk)) {
-      trunkNodes.push_back(stageNode("stage", piece.name));
-      if (LeaveOp leave = piece.leave) {
-        int64_t decide = decideNodes[index] = node("decide");
-        link(trunkNodes[index], "next", decide);
-        link(decide, "exit", leave.getIndex());
-        endNodes.push_back(stageNode("sample", ends[index].name));
-        link(decide, "leave", endNodes.back());
-      }
-    }
-    link(embed, "next", trunkNodes[0]);
-    int64_t retire = node("retire");
-    endNodes.push_back(stageNode("sample", ends.back().name));
-    int64_t emit = node("emit");
-    link(retire, "next", endNodes.back());
-    for (int64_t end : endNodes)
-      link(end, "next", emit);
-    link(emit, "next", embed);
-    link(trunkNodes.back(), "next", retire);
-    for (auto [index, piece] : llvm::enumerate(trunk)) {
-      if (!piece.leave)
-        continue;
-      int64_t decide = decideNodes[index];
-      int64_t stay = index + 1 < trunk.size() ? trunkNodes[index + 1] : retire;
-      link(decide, "stay", stay);
-      if (fills[index].empty()) {
-        link(decide, "owes", stay);
-      } else {
-        int64_t last = -1;
-        for (const std::string &name : fills[index]) {
-          int64_t fill = stageNode("stage", name);
-          link(last < 0 ? decide : last, last < 0 ? "owes" : "next", fill);
-          last = fill;
-        }
-        link(last, "next", node("end"));
-      }
-    }
-    SmallVector<Attribute> attributes;
-    for (auto &entries : nodes)
-      attributes.push_back(builder.getDictionaryAttr(entries));
     NamedAttrList facts;
     if (DictionaryAttr given = model.getFactsAttr())
       facts.append(given.begin(), given.end());
     facts.set("max_position", model.getMaxPositionAttr());
     facts.set("layers", builder.getI64IntegerAttr(trunk.back().depth));
-    ProgramOp::create(builder, model.getLoc(), builder.getArrayAttr(attributes),
-                      facts.getDictionary(builder.getContext()));
+    Location loc = model.getLoc();
+    auto program = ProgramOp::create(builder, loc,
+                                     facts.getDictionary(builder.getContext()));
+    OpBuilder::InsertionGuard guard(builder);
+    Block *body = builder.createBlock(&program.getBody());
+    auto run = [&](StringRef stage, Value next) -> Value {
+      builder.setInsertionPointToStart(body);
+      return RunNodeOp::create(builder, loc, stage, next);
+    };
+    Value end = EndNodeOp::create(builder, loc);
+    builder.setInsertionPointToStart(body);
+    auto emit = EmitNodeOp::create(builder, loc, end);
+    Value next = run(ends.back().name, emit);
+    builder.setInsertionPointToStart(body);
+    next = FilterNodeOp::create(builder, loc, RowFlags::Emits, next, end);
+    for (size_t index = trunk.size(); index-- > 0;) {
+      if (LeaveOp leave = trunk[index].leave) {
+        Value owes = fills[index].empty() ? next : end;
+        for (const std::string &fill : llvm::reverse(fills[index]))
+          owes = run(fill, owes);
+        Value yes = run(ends[index].name, emit);
+        builder.setInsertionPointToStart(body);
+        next = BranchNodeOp::create(builder, loc, leave.getName(), yes, next,
+                                    owes);
+      }
+      next = run(trunk[index].name, next);
+    }
+    builder.setInsertionPointToStart(body);
+    emit.getNextMutable().assign(EmbedNodeOp::create(builder, loc, next));
   }
 };
 } // namespace

@@ -210,6 +210,8 @@ void readStages(const Field &root, Manifest &m) {
       stage.depth = depth->integer(0, m.model.layers);
     if (auto level = entry.find("level"))
       stage.level = int32_t(level->integer(0, int64_t(m.levels.size()) - 1));
+    if (auto most = entry.find("max_rows"))
+      stage.maxRows = int32_t(most->integer(1, EE_MAX_LAUNCH_ROWS));
     if (auto outputs = entry.find("outputs"))
       if (auto logits = outputs->find("logits")) {
         LogitsOutput out;
@@ -229,41 +231,55 @@ void readStages(const Field &root, Manifest &m) {
   }
 }
 
-int32_t edge(const Field &node, const char *name, size_t count) {
-  return int32_t(node.at(name).integer(0, int64_t(count) - 1));
+uint32_t readFlags(const Field &list) {
+  uint32_t flags = 0;
+  for (const Field &flag : list.items(1)) {
+    flag.oneOf({"emits"});
+    flags |= EE_ROW_EMITS;
+  }
+  if (!flags)
+    list.fail("must name a flag, accepted is emits");
+  return flags;
 }
 
 ProgramNode readNode(const Field &entry, size_t count, const Manifest &m) {
   static constexpr std::pair<std::string_view, NodeKind> kinds[] = {
-      {"embed", NodeKind::Embed},   {"stage", NodeKind::Stage},
-      {"decide", NodeKind::Decide}, {"retire", NodeKind::Retire},
-      {"sample", NodeKind::Sample}, {"emit", NodeKind::Emit},
-      {"end", NodeKind::End}};
+      {"embed", NodeKind::Embed},   {"run", NodeKind::Run},
+      {"branch", NodeKind::Branch}, {"filter", NodeKind::Filter},
+      {"emit", NodeKind::Emit},     {"end", NodeKind::End}};
   std::string kind = entry.at("kind").oneOf(
-      {"embed", "stage", "decide", "retire", "sample", "emit", "end"});
+      {"embed", "run", "branch", "filter", "emit", "end"});
   ProgramNode node;
   for (auto [name, value] : kinds)
     if (kind == name)
       node.kind = value;
-  if (node.kind == NodeKind::Stage || node.kind == NodeKind::Sample)
+  auto edge = [&](const char *name) {
+    return int32_t(entry.at(name).integer(0, int64_t(count) - 1));
+  };
+  switch (node.kind) {
+  case NodeKind::Run:
     node.stage =
         int32_t(entry.at("stage").integer(0, int64_t(m.stages.size()) - 1));
-  if (node.kind == NodeKind::Stage) {
-    if (auto level = entry.find("level"))
-      node.level = int32_t(level->integer(0, int64_t(m.levels.size()) - 1));
-    auto stageLevel = m.stages[size_t(node.stage)].level;
-    if (stageLevel.value_or(-1) != node.level)
-      entry.fail("must have the same level as its stage " +
-                 inQuotes(m.stages[size_t(node.stage)].name));
+    node.appends = m.stages[size_t(node.stage)].level.value_or(-1);
+    [[fallthrough]];
+  case NodeKind::Embed:
+  case NodeKind::Emit:
+    node.next = edge("next");
+    break;
+  case NodeKind::Branch:
+    node.site =
+        int32_t(entry.at("site").integer(0, int64_t(m.exits.size()) - 1));
+    node.owes = edge("owes");
+    break;
+  case NodeKind::Filter:
+    node.flags = readFlags(entry.at("flags"));
+    break;
+  case NodeKind::End:
+    break;
   }
-  if (node.kind == NodeKind::Decide) {
-    node.exit =
-        int32_t(entry.at("exit").integer(0, int64_t(m.exits.size()) - 1));
-    node.leave = edge(entry, "leave", count);
-    node.stay = edge(entry, "stay", count);
-    node.owes = edge(entry, "owes", count);
-  } else if (node.kind != NodeKind::End) {
-    node.next = edge(entry, "next", count);
+  if (node.kind == NodeKind::Branch || node.kind == NodeKind::Filter) {
+    node.yes = edge("yes");
+    node.no = edge("no");
   }
   return node;
 }
@@ -383,8 +399,8 @@ Expected<size_t> findExit(const Manifest &manifest, std::string_view text) {
 }
 
 const char *nodeKindName(NodeKind kind) {
-  static constexpr const char *names[] = {"embed",  "stage", "decide", "retire",
-                                          "sample", "emit",  "end"};
+  static constexpr const char *names[] = {"embed",  "run",  "branch",
+                                          "filter", "emit", "end"};
   return names[size_t(kind)];
 }
 

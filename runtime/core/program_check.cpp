@@ -14,7 +14,7 @@ namespace {
 std::array<int32_t, 4> edgesWithinToken(const ProgramNode &node) {
   if (node.kind == NodeKind::Emit)
     return {-1, -1, -1, -1};
-  return {node.next, node.leave, node.stay, node.owes};
+  return {node.next, node.yes, node.no, node.owes};
 }
 
 class CycleCheck {
@@ -37,8 +37,7 @@ private:
     while (!stack.empty()) {
       auto &[node, edge] = stack.back();
       const ProgramNode &n = m.program[size_t(node)];
-      bool launches = n.kind == NodeKind::Stage || n.kind == NodeKind::Sample;
-      if (edge == 4 || launches) {
+      if (edge == 4 || n.kind == NodeKind::Run) {
         state[size_t(node)] = 2;
         stack.pop_back();
         continue;
@@ -58,6 +57,27 @@ private:
   const Manifest &m;
   std::vector<char> state;
 };
+
+/// A node that no row can come to is a fault of whoever wrote the program.
+void checkReached(const Field &field, const Manifest &m, int32_t embed) {
+  std::vector<char> seen(m.program.size(), 0);
+  std::vector<int32_t> pending{embed};
+  seen[size_t(embed)] = 1;
+  while (!pending.empty()) {
+    const ProgramNode &node = m.program[size_t(pending.back())];
+    pending.pop_back();
+    for (int32_t target : {node.next, node.yes, node.no, node.owes})
+      if (target >= 0 && !seen[size_t(target)]) {
+        seen[size_t(target)] = 1;
+        pending.push_back(target);
+      }
+  }
+  for (size_t i = 0; i < seen.size(); ++i)
+    if (!seen[i])
+      field.fail("has node " + std::to_string(i) + " (" +
+                 nodeKindName(m.program[i].kind) +
+                 ") that cannot be reached from embed");
+}
 
 } // namespace
 
@@ -82,8 +102,8 @@ int32_t checkProgram(const Field &field, const Manifest &m) {
       if (next != NodeKind::Embed && next != NodeKind::End)
         field.fail(name + "that leads to neither embed nor end");
     }
-    if (node.kind == NodeKind::Decide) {
-      KvFill fill = m.exits[size_t(node.exit)].fill;
+    if (node.kind == NodeKind::Branch) {
+      KvFill fill = m.exits[size_t(node.site)].fill;
       if (fill != KvFill::Exact && fill != KvFill::Propagate)
         field.fail(name + "with fill " + kvFillName(fill) +
                    ", accepted are exact and propagate");
@@ -94,6 +114,7 @@ int32_t checkProgram(const Field &field, const Manifest &m) {
   if (!emits)
     field.fail("has no emit node");
   CycleCheck(field, m).run();
+  checkReached(field, m, embed);
   return embed;
 }
 

@@ -14,15 +14,15 @@ namespace {
 std::array<int32_t, 4> edges(const ProgramNode &node) {
   if (node.kind == NodeKind::Emit)
     return {-1, -1, -1, -1}; // the token loop
-  return {node.next, node.leave, node.stay, node.owes};
+  return {node.next, node.yes, node.no, node.owes};
 }
 
 /// Where a row in catch-up goes behind `node`; -1 where its way ends.
 int32_t chainNext(const ProgramNode &node) {
   switch (node.kind) {
-  case NodeKind::Decide:
-    return node.stay;
-  case NodeKind::Stage:
+  case NodeKind::Branch:
+    return node.no;
+  case NodeKind::Run:
   case NodeKind::Embed:
     return node.next;
   default:
@@ -65,8 +65,8 @@ ProgramPlan::ProgramPlan(const Manifest &manifest)
     changed = false;
     for (size_t i = program.size(); i-- > 0;) {
       const ProgramNode &node = program[i];
-      if (node.kind == NodeKind::Stage && node.level >= 0) {
-        raise(levelAhead[i * levels + size_t(node.level)]);
+      if (node.appends >= 0) {
+        raise(levelAhead[i * levels + size_t(node.appends)]);
         raise(anyAhead[i]);
       }
       int32_t next = chainNext(node);
@@ -85,7 +85,7 @@ ProgramPlan::ProgramPlan(const Manifest &manifest)
 int32_t ProgramPlan::nextDebt(int32_t node) const {
   while (node >= 0 && anyAhead[size_t(node)]) {
     const ProgramNode &n = manifest.program[size_t(node)];
-    if (n.kind == NodeKind::Stage)
+    if (n.kind == NodeKind::Run)
       return node;
     node = chainNext(n);
   }

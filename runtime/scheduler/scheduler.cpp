@@ -36,7 +36,7 @@ Scheduler::Scheduler(const Manifest &manifest, const SessionOptions &options,
   for (size_t i = 0; i < manifest.program.size(); ++i) {
     walkers[i].reserve(size_t(options.maxRows));
     NodeKind kind = manifest.program[i].kind;
-    if (kind == NodeKind::Stage)
+    if (kind == NodeKind::Run)
       debts[i].reserve(rowSlots);
   }
   wishes.reserve(sequences * std::max<size_t>(1, manifest.levels.size()));
@@ -128,6 +128,14 @@ Scheduler::create(const Manifest &manifest, Device &device,
   return result;
 }
 
+/// Rows of one launch of a stage, at most. What a stage says bounds the arena;
+/// the session may want less.
+int64_t Scheduler::launchLimit(int32_t stage) const {
+  auto most = manifest.stages[size_t(stage)].maxRows;
+  return most ? std::min({int64_t(*most), options.sampleRows, options.maxRows})
+              : options.maxRows;
+}
+
 /// One arena for all stages: the largest need decides. No bucket is above the
 /// most rows that a launch of the stage may have.
 Expected<void> Scheduler::allocate() {
@@ -135,11 +143,7 @@ Expected<void> Scheduler::allocate() {
   for (const ProgramNode &node : manifest.program) {
     if (node.stage < 0)
       continue;
-    int64_t most = node.kind == NodeKind::Sample
-                       ? std::min(options.sampleRows, options.maxRows)
-                       : options.maxRows;
-    int64_t &entry = mostRows[size_t(node.stage)];
-    entry = std::max(entry, most);
+    mostRows[size_t(node.stage)] = launchLimit(node.stage);
   }
   int64_t arenaBytes = 0;
   for (size_t i = 0; i < manifest.stages.size(); ++i) {

@@ -78,6 +78,7 @@ private:
   Expected<void> allocate();
   Expected<void> allocateLogits();
   Expected<void> allocateColumns();
+  int64_t launchLimit(int32_t stage) const;
 
   // scheduler.cpp: requests, admission, preemption, the frame of a wave.
   Expected<void> checkRequest(const Request &request) const;
@@ -98,13 +99,12 @@ private:
   Expected<void> walk();
   Expected<void> walkNodes();
   Expected<bool> visit(int32_t node);
-  Expected<bool> visitStage(int32_t node);
-  Expected<bool> visitSample(int32_t node);
-  Expected<void> visitDecide(int32_t node);
-  Expected<void> visitRetire(int32_t node);
+  Expected<bool> visitRun(int32_t node);
+  Expected<void> visitBranch(int32_t node);
+  void visitFilter(int32_t node);
   Expected<void> visitEmit(int32_t node);
-  void leave(int32_t row, const ProgramNode &node);
   Expected<void> visitEnd(int32_t node);
+  void leave(int32_t row, const ProgramNode &node);
   bool blocked(int32_t row, int32_t node, int32_t level) const;
   void collectDebts(int32_t node);
   Expected<void> launchRange(int32_t node, int64_t begin, int64_t end,

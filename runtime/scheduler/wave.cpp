@@ -49,20 +49,17 @@ Expected<void> Scheduler::sync() {
 
 Expected<bool> Scheduler::visit(int32_t index) {
   const ProgramNode &node = manifest.program[size_t(index)];
-  if (node.kind == NodeKind::Stage)
-    return visitStage(index);
+  if (node.kind == NodeKind::Run)
+    return visitRun(index);
   if (walkers[size_t(index)].empty())
     return false;
   switch (node.kind) {
-  case NodeKind::Sample:
-    return visitSample(index);
-  case NodeKind::Decide:
-    if (auto ok = visitDecide(index); !ok)
+  case NodeKind::Branch:
+    if (auto ok = visitBranch(index); !ok)
       return ok.takeFailure();
     break;
-  case NodeKind::Retire:
-    if (auto ok = visitRetire(index); !ok)
-      return ok.takeFailure();
+  case NodeKind::Filter:
+    visitFilter(index);
     break;
   case NodeKind::Emit:
     if (auto ok = visitEmit(index); !ok)
@@ -73,9 +70,12 @@ Expected<bool> Scheduler::visit(int32_t index) {
       arrive(row, node.next);
     walkers[size_t(index)].clear();
     break;
-  default:
+  case NodeKind::End:
     if (auto ok = visitEnd(index); !ok)
       return ok.takeFailure();
+    break;
+  case NodeKind::Run: // above: debts may wait where no row walks
+    break;
   }
   return true;
 }
@@ -97,21 +97,13 @@ void Scheduler::finishWalk(int32_t index) {
   rows.startDebt(index, row.token);
 }
 
-Expected<void> Scheduler::visitEnd(int32_t index) {
-  if (auto ok = sync(); !ok)
-    return ok;
-  for (int32_t row : walkers[size_t(index)])
-    finishWalk(row);
-  walkers[size_t(index)].clear();
-  return {};
-}
-
 /// True while an earlier position of the sequence must still be stored at the
 /// level of this stage and cannot come along. A stage without a level holds
 /// rows back too, for debts that wait there: they would miss their ride.
 bool Scheduler::blocked(int32_t index, int32_t node, int32_t level) const {
   const Row &row = rows[index];
-  if (slots[size_t(row.sequence)].debts == 0)
+  if (slots[size_t(row.sequence)].debts == 0 ||
+      (level < 0 && debts[size_t(node)].empty()))
     return false;
   for (const std::vector<int32_t> &waiting : debts)
     for (int32_t other : waiting) {
@@ -146,14 +138,14 @@ void Scheduler::collectDebts(int32_t node) {
   });
 }
 
-Expected<bool> Scheduler::visitStage(int32_t index) {
+Expected<bool> Scheduler::visitRun(int32_t index) {
   const ProgramNode &node = manifest.program[size_t(index)];
   std::vector<int32_t> &waiting = walkers[size_t(index)];
   if (waiting.empty() && debts[size_t(index)].empty())
     return false;
   launchRows.clear();
   std::erase_if(waiting, [&](int32_t row) {
-    if (blocked(row, index, node.level))
+    if (blocked(row, index, node.appends))
       return false;
     launchRows.push_back(row);
     return true;
@@ -167,15 +159,16 @@ Expected<bool> Scheduler::visitStage(int32_t index) {
                                     : x.position < y.position;
   });
   int64_t count = int64_t(launchRows.size());
-  for (int64_t begin = 0; begin < count; begin += options.maxRows) {
-    int64_t end = std::min(count, begin + options.maxRows);
-    if (auto ok = launchRange(index, begin, end, options.maxRows); !ok)
+  int64_t most = launchLimit(node.stage);
+  for (int64_t begin = 0; begin < count; begin += most) {
+    int64_t end = std::min(count, begin + most);
+    if (auto ok = launchRange(index, begin, end, most); !ok)
       return ok.takeFailure();
   }
   for (int32_t row : launchRows) {
-    if (node.level >= 0)
+    if (node.appends >= 0)
       ++appended[size_t(rows[row].sequence) * manifest.levels.size() +
-                 size_t(node.level)];
+                 size_t(node.appends)];
     if (rows[row].walking)
       arrive(row, node.next);
     else
@@ -275,8 +268,7 @@ Expected<void> Scheduler::takeLogits(const ProgramNode &node, int64_t begin,
   const auto &output = manifest.stages[size_t(node.stage)].logits;
   if (!output)
     return {};
-  bool decides = node.kind == NodeKind::Stage &&
-                 manifest.program[size_t(node.next)].kind == NodeKind::Decide;
+  bool decides = manifest.program[size_t(node.next)].kind == NodeKind::Branch;
   auto wanted = [&](int32_t index) {
     const Row &row = rows[index];
     return row.walking && row.emits &&
@@ -345,29 +337,7 @@ void Scheduler::handLogits(int32_t index, std::span<const float> values) {
     options.observer->onLogits(record.ticket, row.position, values);
 }
 
-Expected<bool> Scheduler::visitSample(int32_t index) {
-  const ProgramNode &node = manifest.program[size_t(index)];
-  std::vector<int32_t> &waiting = walkers[size_t(index)];
-  launchRows.assign(waiting.begin(), waiting.end());
-  waiting.clear();
-  std::sort(launchRows.begin(), launchRows.end(), [&](int32_t a, int32_t b) {
-    const Row &x = rows[a], &y = rows[b];
-    return x.sequence != y.sequence ? x.sequence < y.sequence
-                                    : x.position < y.position;
-  });
-  int64_t count = int64_t(launchRows.size());
-  int64_t most = std::min(options.sampleRows, options.maxRows);
-  for (int64_t begin = 0; begin < count; begin += most) {
-    int64_t end = std::min(count, begin + most);
-    if (auto ok = launchRange(index, begin, end, most); !ok)
-      return ok.takeFailure();
-  }
-  for (int32_t row : launchRows)
-    arrive(row, node.next);
-  return true;
-}
-
-Expected<void> Scheduler::visitDecide(int32_t index) {
+Expected<void> Scheduler::visitBranch(int32_t index) {
   if (auto ok = sync(); !ok)
     return ok;
   const ProgramNode &node = manifest.program[size_t(index)];
@@ -377,7 +347,7 @@ Expected<void> Scheduler::visitDecide(int32_t index) {
     if (rows.leaves(row))
       leave(row, node);
     else
-      arrive(row, node.stay);
+      arrive(row, node.no);
   }
   return {};
 }
@@ -385,36 +355,41 @@ Expected<void> Scheduler::visitDecide(int32_t index) {
 void Scheduler::leave(int32_t index, const ProgramNode &node) {
   Row &row = rows[index];
   SequenceSlot &slot = slots[size_t(row.sequence)];
-  row.exit = node.exit;
-  slot.record->exitAt[size_t(row.position)] = node.exit;
+  row.exit = node.site;
+  slot.record->exitAt[size_t(row.position)] = node.site;
   row.debtNode = plan.nextDebt(node.owes);
   if (row.debtNode >= 0) {
-    row.fill = manifest.exits[size_t(node.exit)].fill == KvFill::Propagate;
+    row.fill = manifest.exits[size_t(node.site)].fill == KvFill::Propagate;
     ++slot.debts;
     debts[size_t(row.debtNode)].push_back(index);
   }
   // Nobody looks at what a silent row would compute on its way out.
-  if (!row.emits && !plan.kvAhead(node.leave))
+  if (!row.emits && !plan.kvAhead(node.yes))
     finishWalk(index);
   else
-    arrive(index, node.leave);
+    arrive(index, node.yes);
 }
 
-Expected<void> Scheduler::visitRetire(int32_t index) {
+void Scheduler::visitFilter(int32_t index) {
   const ProgramNode &node = manifest.program[size_t(index)];
   moving.assign(walkers[size_t(index)].begin(), walkers[size_t(index)].end());
   walkers[size_t(index)].clear();
+  for (int32_t row : moving) {
+    bool passes = !(node.flags & EE_ROW_EMITS) || rows[row].emits;
+    arrive(row, passes ? node.yes : node.no);
+  }
+}
+
+Expected<void> Scheduler::visitEnd(int32_t index) {
   // A row that ends here may have marked its exit in its depth, or owe.
-  bool silent = std::any_of(moving.begin(), moving.end(),
-                            [&](int32_t row) { return !rows[row].emits; });
-  if (silent && !manifest.exits.empty())
+  if (!manifest.exits.empty())
     if (auto ok = sync(); !ok)
       return ok;
+  moving.assign(walkers[size_t(index)].begin(), walkers[size_t(index)].end());
+  walkers[size_t(index)].clear();
   for (int32_t row : moving) {
-    if (rows[row].emits) {
-      arrive(row, node.next);
-      continue;
-    }
+    if (rows[row].emits)
+      return Failure{"the depth program ends a row before its token"};
     Record &record = *slots[size_t(rows[row].sequence)].record;
     int32_t exit = exitOf(row);
     record.exitAt[size_t(rows[row].position)] =

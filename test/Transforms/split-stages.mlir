@@ -2,9 +2,9 @@
 // The model goes; only residual rows, decisions and tokens cross a cut.
 //
 // RUN: split-file %s %t
-// RUN: ee-opt %t/exact.mlir --pass-pipeline='builtin.module(adaptive-insert-sampling,adaptive-exits-grouped,adaptive-plan-kv-layout,adaptive-split-stages)' | FileCheck %s --check-prefix=EXACT --implicit-check-not=adaptive.model --implicit-check-not=adaptive.leave
-// RUN: ee-opt %t/propagate.mlir --pass-pipeline='builtin.module(adaptive-insert-sampling,adaptive-exits-grouped,adaptive-plan-kv-layout,adaptive-split-stages)' | FileCheck %s --check-prefix=FILL --implicit-check-not=adaptive.model --implicit-check-not=adaptive.leave
-// RUN: ee-opt %t/exact.mlir --pass-pipeline='builtin.module(adaptive-insert-sampling,adaptive-exits-masked,adaptive-plan-kv-layout,adaptive-split-stages)' | FileCheck %s --check-prefix=MASKED --implicit-check-not=adaptive.model
+// RUN: ee-opt %t/exact.mlir --pass-pipeline='builtin.module(adaptive-record-exits,adaptive-insert-sampling,adaptive-exits-grouped,adaptive-plan-kv-layout,adaptive-split-stages)' | FileCheck %s --check-prefix=EXACT --implicit-check-not=adaptive.model --implicit-check-not=adaptive.leave
+// RUN: ee-opt %t/propagate.mlir --pass-pipeline='builtin.module(adaptive-record-exits,adaptive-insert-sampling,adaptive-exits-grouped,adaptive-plan-kv-layout,adaptive-split-stages)' | FileCheck %s --check-prefix=FILL --implicit-check-not=adaptive.model --implicit-check-not=adaptive.leave
+// RUN: ee-opt %t/exact.mlir --pass-pipeline='builtin.module(adaptive-record-exits,adaptive-insert-sampling,adaptive-exits-masked,adaptive-plan-kv-layout,adaptive-split-stages)' | FileCheck %s --check-prefix=MASKED --implicit-check-not=adaptive.model
 
 // EXACT: adaptive.stage @trunk0 reads ["token"] writes ["[[C:c[0-9]+]]", "decision"] level @level0 depth 1 exit 0 {
 // EXACT: %[[H1:.*]] = adaptive.layers {{.*}} first 0
@@ -15,25 +15,26 @@
 // EXACT-NEXT: ^bb0(%[[A:.*]]: tensor<?x4xf32>):
 // EXACT: adaptive.layers @b(%[[A]]) first 1
 // EXACT-NOT: adaptive.linear
-// EXACT: adaptive.stage @exit0 reads ["[[C]]"] writes ["token"] depth 1 {
+// EXACT: adaptive.stage @exit0 reads ["[[C]]"] writes ["token"] depth 1 max_rows 32 {
 // EXACT-NEXT: ^bb0(%[[X:.*]]: tensor<?x4xf32>):
 // EXACT: %[[L:.*]] = adaptive.linear %[[X]]
 // EXACT-NEXT: %[[T:.*]] = adaptive.sample %[[L]]
 // EXACT-NEXT: adaptive.yield %[[T]]
-// EXACT: adaptive.stage @head reads ["[[E]]"] writes ["token"] depth 2 {
+// EXACT: adaptive.stage @head reads ["[[E]]"] writes ["token"] depth 2 max_rows 32 {
 // EXACT: adaptive.linear
 // EXACT: adaptive.sample
 // EXACT-NOT: adaptive.stage
 // Rows that owe entries run the layers they skipped: owes is stay.
-// EXACT: adaptive.program [
-// EXACT-SAME: {kind = "embed", next = 1 : i64},
-// EXACT-SAME: {kind = "stage", next = 2 : i64, stage = @trunk0},
-// EXACT-SAME: {exit = 0 : i64, kind = "decide", leave = 3 : i64, owes = 4 : i64, stay = 4 : i64},
-// EXACT-SAME: {kind = "sample", next = 7 : i64, stage = @exit0},
-// EXACT-SAME: {kind = "stage", next = 5 : i64, stage = @trunk1},
-// EXACT-SAME: {kind = "retire", next = 6 : i64},
-// EXACT-SAME: {kind = "sample", next = 7 : i64, stage = @head},
-// EXACT-SAME: {kind = "emit", next = 0 : i64}] facts {layers = 2 : i64, max_position = 8 : i64}
+// EXACT: adaptive.program facts {layers = 2 : i64, max_position = 8 : i64} {
+// EXACT-NEXT: %embed = adaptive.node.embed next %trunk0
+// EXACT-NEXT: %trunk0 = adaptive.node.run @trunk0 next %at_e1
+// EXACT-NEXT: %at_e1 = adaptive.node.branch @e1 yes %exit0 no %trunk1 owes %trunk1
+// EXACT-NEXT: %exit0 = adaptive.node.run @exit0 next %emit
+// EXACT-NEXT: %trunk1 = adaptive.node.run @trunk1 next %emits
+// EXACT-NEXT: %emits = adaptive.node.filter emits yes %head no %end
+// EXACT-NEXT: %head = adaptive.node.run @head next %emit
+// EXACT-NEXT: %emit = adaptive.node.emit next %embed
+// EXACT-NEXT: %end = adaptive.node.end
 
 // Under propagate a stage of its own appends the entries from the exit's state,
 // which nothing overwrites before.
@@ -42,11 +43,11 @@
 // FILL-NEXT: ^bb0(%[[A:.*]]: tensor<?x4xf32>):
 // FILL-NEXT: adaptive.layers @b(%[[A]]) first 1 kv_only
 // FILL-NEXT: adaptive.yield
-// FILL: adaptive.program [
-// FILL-SAME: {exit = 0 : i64, kind = "decide", leave = 3 : i64, owes = 8 : i64, stay = 4 : i64},
-// FILL-SAME: {kind = "emit", next = 0 : i64},
-// FILL-SAME: {kind = "stage", next = 9 : i64, stage = @fill0_trunk1},
-// FILL-SAME: {kind = "end"}]
+// FILL: adaptive.program
+// FILL: %at_e1 = adaptive.node.branch @e1 yes %exit0 no %trunk1 owes %fill0_trunk1
+// FILL-NEXT: %exit0 = adaptive.node.run @exit0 next %emit
+// FILL-NEXT: %fill0_trunk1 = adaptive.node.run @fill0_trunk1 next %end
+// FILL-NEXT: %trunk1 = adaptive.node.run @trunk1 next %emits
 
 // Without a leave there is one trunk; what the head alone needs sinks into it, the
 // exit's logits too.
@@ -55,7 +56,7 @@
 // MASKED-NOT: adaptive.linear
 // MASKED: adaptive.layers {{.*}} first 1
 // MASKED-NOT: tensor<?x8xf32>
-// MASKED: adaptive.stage @head reads [{{.*}}] writes ["token"] depth 2 {
+// MASKED: adaptive.stage @head reads [{{.*}}] writes ["token"] depth 2 max_rows 32 {
 // MASKED: %[[L1:.*]] = adaptive.linear
 // MASKED: %[[L2:.*]] = adaptive.linear
 // MASKED: %[[Y:.*]] = adaptive.select %{{.*}}, %[[L1]], %[[L2]]
@@ -63,10 +64,10 @@
 // MASKED: adaptive.mark_depth
 // MASKED: adaptive.yield %[[T]]
 // MASKED-NOT: adaptive.stage
-// MASKED: adaptive.program [
-// MASKED-NOT: decide
-// MASKED-SAME: {kind = "retire", next = 3 : i64}
-// MASKED-SAME: stage = @head
+// MASKED: adaptive.program
+// MASKED-NOT: node.branch
+// MASKED: %emits = adaptive.node.filter emits yes %head no %end
+// MASKED-NEXT: %head = adaptive.node.run @head next %emit
 
 //--- exact.mlir
 adaptive.weight @table : tensor<8x4xf32> source "m.onnx" tensor "t"

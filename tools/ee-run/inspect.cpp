@@ -27,12 +27,16 @@ void printProgram(const ee::Manifest &m) {
     std::printf("  %3zu %-7s", i, ee::nodeKindName(n.kind));
     if (n.stage >= 0)
       std::printf(" %s", m.stages[size_t(n.stage)].name.c_str());
-    if (n.level >= 0)
-      std::printf(" [%s]", m.levels[size_t(n.level)].name.c_str());
-    if (n.kind == ee::NodeKind::Decide)
-      std::printf(" %s: leave %d, stay %d, owes %d",
-                  m.exits[size_t(n.exit)].name.c_str(), n.leave, n.stay,
-                  n.owes);
+    if (n.appends >= 0)
+      std::printf(" [%s]", m.levels[size_t(n.appends)].name.c_str());
+    if (n.site >= 0)
+      std::printf(" %s:", m.exits[size_t(n.site)].name.c_str());
+    if (n.flags & EE_ROW_EMITS)
+      std::printf(" emits:");
+    if (n.yes >= 0)
+      std::printf(" yes %d, no %d", n.yes, n.no);
+    if (n.owes >= 0)
+      std::printf(", owes %d", n.owes);
     if (n.next >= 0)
       std::printf(" -> %d", n.next);
     std::printf("\n");

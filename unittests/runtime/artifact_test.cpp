@@ -52,8 +52,12 @@ TEST(ArtifactTest, BadManifests) {
   } cases[] = {
       {"format", [](json &m) { m["format"] = "zip"; }},
       {"format", [](json &m) { m.erase("format"); }},
-      {"format_version", [](json &m) { m["format_version"] = 2; }},
+      {"format_version is 1, this runtime reads 2",
+       [](json &m) { m["format_version"] = 1; }},
+      {"format_version", [](json &m) { m["format_version"] = 3; }},
       {"format_version", [](json &m) { m["format_version"] = "1"; }},
+      {"stage_abi is 1, this runtime provides 2",
+       [](json &m) { m["stage_abi"] = 1; }},
       {"stage_abi", [](json &m) { m["stage_abi"] = EE_STAGE_ABI + 1; }},
       {"kind", [](json &m) { m["kind"] = "encoder"; }},
       {"producer", [](json &m) { m["producer"] = 3; }},
@@ -114,15 +118,26 @@ TEST(ArtifactTest, BadManifests) {
       {"stages[3].outputs.logits.width",
        [](json &m) { m["stages"][3]["outputs"]["logits"]["width"] = 49; }},
       {"program[1].stage", [&](json &m) { node(m, 1)["stage"] = 7; }},
-      {"program[1]", [&](json &m) { node(m, 1)["level"] = 1; }},
-      {"program[1].next", [&](json &m) { node(m, 1)["next"] = 13; }},
+      {"stages[3].max_rows", [](json &m) { m["stages"][3]["max_rows"] = 0; }},
+      {"stages[3].max_rows",
+       [](json &m) { m["stages"][3]["max_rows"] = EE_MAX_LAUNCH_ROWS + 1; }},
+      {"program[1].next", [&](json &m) { node(m, 1)["next"] = 11; }},
       {"program[1].next", [&](json &m) { node(m, 1).erase("next"); }},
       {"program[2].kind", [&](json &m) { node(m, 2)["kind"] = "jump"; }},
-      {"program[2].exit", [&](json &m) { node(m, 2)["exit"] = 2; }},
+      {"program[2].kind", [&](json &m) { node(m, 2)["kind"] = "decide"; }},
+      {"program[2].site", [&](json &m) { node(m, 2)["site"] = 2; }},
+      {"program[2].yes", [&](json &m) { node(m, 2).erase("yes"); }},
+      {"program[2].no", [&](json &m) { node(m, 2).erase("no"); }},
       {"program[2].owes", [&](json &m) { node(m, 2)["owes"] = -1; }},
       {"program[7].stage", [&](json &m) { node(m, 7)["stage"] = "head"; }},
-      {"cycle", [&](json &m) { node(m, 6)["next"] = 6; }},
-      {"cycle", [&](json &m) { node(m, 4)["stay"] = 4; }},
+      {"program[6].flags[0]",
+       [&](json &m) { node(m, 6)["flags"] = {"waits"}; }},
+      {"program[6].flags",
+       [&](json &m) { node(m, 6)["flags"] = json::array(); }},
+      {"cycle", [&](json &m) { node(m, 6)["yes"] = 6; }},
+      {"cycle", [&](json &m) { node(m, 4)["no"] = 4; }},
+      {"has node 7 (run) that cannot be reached from embed",
+       [&](json &m) { node(m, 6)["yes"] = 8; }},
       {"embed", [&](json &m) { node(m, 5)["next"] = 0; }},
       {"embed", [&](json &m) { node(m, 0)["kind"] = "end"; }},
       {"embed", [&](json &m) { node(m, 8)["next"] = 3; }},
@@ -266,6 +281,26 @@ TEST(ArtifactTest, ABadSampleIsAnError) {
   auto stepped = (*session)->step();
   ASSERT_FALSE(stepped);
   EXPECT_NE(stepped.error().find("vocabulary"), std::string::npos);
+}
+
+TEST(ArtifactTest, ARowThatEndsBeforeItsTokenIsAnError) {
+  toy::TempDir directory;
+  json m = toy::manifest("exact");
+  std::swap(m["program"][6]["yes"], m["program"][6]["no"]);
+  toy::write(directory.path(), m);
+  auto artifact = ee::Artifact::open(directory.path().string());
+  ASSERT_TRUE(artifact);
+  ASSERT_TRUE(artifact->load());
+  auto session = ee::Session::create(*artifact, {});
+  ASSERT_TRUE(session);
+  ee::Request request;
+  request.prompt = {1};
+  request.maxNewTokens = 1;
+  ASSERT_TRUE((*session)->submit(request));
+  auto stepped = (*session)->step();
+  ASSERT_FALSE(stepped);
+  EXPECT_NE(stepped.error().find("ends a row before its token"),
+            std::string::npos);
 }
 
 TEST(CpuFeaturesTest, LevelsIncludeEachOther) {

@@ -40,7 +40,7 @@ struct FunctionModel {
     }
     json m = {
         {"format", "ee-artifact"},
-        {"format_version", 1},
+        {"format_version", 2},
         {"function_abi", EE_FUNCTION_ABI},
         {"producer", "test"},
         {"kind", "function"},

@@ -45,7 +45,7 @@ json manifest(const std::string &variant) {
   std::string fill = variant.substr(0, variant.find('-'));
   json m;
   m["format"] = "ee-artifact";
-  m["format_version"] = 1;
+  m["format_version"] = 2;
   m["stage_abi"] = EE_STAGE_ABI;
   m["producer"] = "test";
   m["kind"] = "decoder";
@@ -92,6 +92,7 @@ json manifest(const std::string &variant) {
                           {"fill", fill}});
   json head = stage("head", "toy_head", 0, -1);
   head["arena"]["per_row"] = 256;
+  head["max_rows"] = 32;
   head["outputs"] = {
       {"logits", {{"per_row_offset", 64}, {"width", TOY_VOCAB}}}};
   m["stages"] = {stage("s0", "toy_s0", 2, 0),
@@ -102,35 +103,40 @@ json manifest(const std::string &variant) {
                  stage("fill2", "toy_fill2", 0, 2),
                  stage("adapt", "toy_adapt_stage", 0, -1)};
   bool propagate = fill == "propagate";
-  m["program"] = {{{"kind", "embed"}, {"next", 1}},
-                  {{"kind", "stage"}, {"stage", 0}, {"level", 0}, {"next", 2}},
-                  {{"kind", "decide"},
-                   {"exit", 0},
-                   {"leave", 12},
-                   {"stay", 3},
-                   {"owes", propagate ? 10 : 3}},
-                  {{"kind", "stage"}, {"stage", 1}, {"level", 1}, {"next", 4}},
-                  {{"kind", "decide"},
-                   {"exit", 1},
-                   {"leave", 6},
-                   {"stay", 5},
-                   {"owes", propagate ? 11 : 5}},
-                  {{"kind", "stage"}, {"stage", 2}, {"level", 2}, {"next", 6}},
-                  {{"kind", "retire"}, {"next", 7}},
-                  {{"kind", "sample"}, {"stage", 3}, {"next", 8}},
-                  {{"kind", "emit"}, {"next", 0}},
-                  {{"kind", "end"}},
-                  {{"kind", "stage"}, {"stage", 4}, {"level", 1}, {"next", 11}},
-                  {{"kind", "stage"}, {"stage", 5}, {"level", 2}, {"next", 9}},
-                  {{"kind", "stage"}, {"stage", 6}, {"next", 6}}};
+  m["program"] = {
+      {{"kind", "embed"}, {"next", 1}},
+      {{"kind", "run"}, {"stage", 0}, {"next", 2}},
+      {{"kind", "branch"},
+       {"site", 0},
+       {"yes", 10},
+       {"no", 3},
+       {"owes", propagate ? 11 : 3}},
+      {{"kind", "run"}, {"stage", 1}, {"next", 4}},
+      {{"kind", "branch"},
+       {"site", 1},
+       {"yes", 6},
+       {"no", 5},
+       {"owes", propagate ? 12 : 5}},
+      {{"kind", "run"}, {"stage", 2}, {"next", 6}},
+      {{"kind", "filter"}, {"flags", {"emits"}}, {"yes", 7}, {"no", 9}},
+      {{"kind", "run"}, {"stage", 3}, {"next", 8}},
+      {{"kind", "emit"}, {"next", 0}},
+      {{"kind", "end"}},
+      {{"kind", "run"}, {"stage", 6}, {"next", 6}}};
+  if (propagate) {
+    m["program"].push_back({{"kind", "run"}, {"stage", 4}, {"next", 12}});
+    m["program"].push_back({{"kind", "run"}, {"stage", 5}, {"next", 9}});
+  }
   if (earlyHead) {
     m["stages"][0] = head;
     m["stages"][0].update({{"name", "s0"},
                            {"symbol", "toy_s0_early"},
                            {"depth", 2},
                            {"level", 0}});
+    m["stages"][0].erase("max_rows");
     m["stages"].push_back(stage("hand_on", "toy_hand_on", 0, -1));
-    m["program"][12] = {{"kind", "sample"}, {"stage", 7}, {"next", 8}};
+    m["stages"][7]["max_rows"] = 32;
+    m["program"][10] = {{"kind", "run"}, {"stage", 7}, {"next", 8}};
   }
   m["cpu"] = {{{"level", "x86-64-v3"},
                {"file", "cpu/v3.so"},

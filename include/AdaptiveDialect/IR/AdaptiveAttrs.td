@@ -33,4 +33,11 @@ def Adaptive_NormKind : Adaptive_Enum<"NormKind", "normalisation of a row", [
   I32EnumAttrCase<"Layer", 1, "layer">]>;
 def Adaptive_NormKindAttr : EnumAttr<Adaptive_Dialect, Adaptive_NormKind, "norm">;
 
+def Adaptive_RowFlags : I32BitEnumAttr<"RowFlags", "flags of a row that a program asks for", [
+  I32BitEnumAttrCaseBit<"Emits", 2, "emits">]> {
+  let genSpecializedAttr = 0;
+  let cppNamespace = "::adaptive";
+}
+def Adaptive_RowFlagsAttr : EnumAttr<Adaptive_Dialect, Adaptive_RowFlags, "row_flags">;
+
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
-// What an exit lowering may rely on: it matches these interfaces, never op
-// names, so that new kinds of exit points work with every lowering.
+// What passes may rely on instead of op names: exit lowerings match exit points,
+// so that new kinds of them work with every lowering; programs consist of nodes.
 
 #ifndef ADAPTIVE_INTERFACES_TD
 #define ADAPTIVE_INTERFACES_TD
@@ -25,6 +25,19 @@ def Adaptive_ExitPointOpInterface : OpInterface<"ExitPointOpInterface"> {
     InterfaceMethod<"Residual stream at the exit.", "::mlir::Value", "getExitState">,
     InterfaceMethod<"What becomes of the KV of the layers a leaving row skips.",
                     "::adaptive::KVFill", "getKVFill">
+  ];
+}
+
+def Adaptive_ProgramNodeOpInterface : OpInterface<"ProgramNodeOpInterface"> {
+  let description = [{
+    A node of the depth program. Its edges are its operands.
+  }];
+  let cppNamespace = "::adaptive";
+  let methods = [
+    InterfaceMethod<"Kind of the node, as an artifact names it.",
+                    "::llvm::StringRef", "getKind", (ins), "", [{
+      return $_op.getOperationName().rsplit('.').second;
+    }]>
   ];
 }
 

@@ -7,6 +7,10 @@
 
 include "AdaptiveDialect/IR/AdaptiveBase.td"
 include "AdaptiveDialect/IR/AdaptiveAttrs.td"
+include "AdaptiveDialect/IR/AdaptiveInterfaces.td"
+include "AdaptiveDialect/IR/AdaptiveTypes.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/RegionKindInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
@@ -71,11 +75,13 @@ def Adaptive_StageOp : Adaptive_Op<"stage", [IsolatedFromAbove, Symbol, SingleBl
     Arguments are columns of the row store (named by `reads`; `token` is the token
     column); the terminator's values are stored into the columns named by
     `writes` (`token`: the sampled id, `decision`: the decision column, `score`:
-    the criterion of exit `exit`).
+    the criterion of exit `exit`). A launch takes at most `max_rows` rows, where
+    that is given: it bounds the memory of a stage whose rows are large.
 
     C1: the body ends in a yield. C2: it takes one argument per name in `reads`,
     C3: and yields one value per name in `writes`. C4: the level exists.
-    C5: `depth` is not negative and `exit` lies in [0, 32).
+    C5: `depth` is not negative and `exit` lies in [0, 32). C6: `max_rows` lies in
+    [1, 65536].
     ```mlir
     adaptive.stage @draw reads ["logits"] writes ["token"] depth 2 {
     ^bb0(%logits: tensor<?x320xf32>):
@@ -86,10 +92,10 @@ def Adaptive_StageOp : Adaptive_Op<"stage", [IsolatedFromAbove, Symbol, SingleBl
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$reads, StrArrayAttr:$writes,
                        OptionalAttr<FlatSymbolRefAttr>:$level, I64Attr:$depth,
-                       OptionalAttr<I64Attr>:$exit);
+                       OptionalAttr<I64Attr>:$exit, OptionalAttr<I64Attr>:$max_rows);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $sym_name `reads` $reads `writes` $writes (`level` $level^)? `depth` $depth (`exit` $exit^)? attr-dict-with-keyword $body
+    $sym_name `reads` $reads `writes` $writes (`level` $level^)? `depth` $depth (`exit` $exit^)? (`max_rows` $max_rows^)? attr-dict-with-keyword $body
   }];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
@@ -109,30 +115,159 @@ def Adaptive_CopyOp : Adaptive_Op<"copy", [Pure, AllTypesMatch<["input", "result
   let assemblyFormat = "$input attr-dict `:` type($input)";
 }
 
-def Adaptive_ProgramOp : Adaptive_Op<"program", []> {
-  let summary = "the depth program: stages and decisions with their edges";
+def Adaptive_ProgramOp : Adaptive_Op<"program", GraphRegionNoTerminator.traits # [IsolatedFromAbove]> {
+  let summary = "the depth program: what happens to a row, node by node";
   let description = [{
-    `nodes` is a list of dictionaries as described in the artifact format; `facts`
-    are those of the model, with its largest position and its depth.
+    The body is a graph region of `node` ops: an edge is an operand, the value of
+    the node it leads to, so that an edge to nowhere cannot be written. The token
+    loop is in it: `emit` leads back to `embed`. The order of the nodes means
+    nothing; `facts` are those of the model, with its largest position and its
+    depth.
 
-    C1: every node is a dictionary with a kind. C2: every edge names a node of the
-    list. C3: every stage exists. C4: node 0 is the `embed` node, C5: and every
-    node can be reached from it.
+    C1: the body takes no arguments and holds nodes only. C2: one node is `embed`.
+    C3: only `emit` leads back to it. C4: `emit` leads to `embed` or `end`.
+    C5: there is an `emit`. C6: every cycle within a token passes a `run`.
+    C7: every node can be reached from `embed`.
+    ```mlir
+    adaptive.stage @step reads ["token"] writes ["token"] depth 0 max_rows 32 {
+    ^bb0(%t: tensor<?xi32>):
+      adaptive.yield %t : tensor<?xi32>
+    }
+    adaptive.program {
+      %embed = adaptive.node.embed next %filter
+      %filter = adaptive.node.filter emits yes %step no %end
+      %step = adaptive.node.run @step next %emit
+      %emit = adaptive.node.emit next %embed
+      %end = adaptive.node.end
+    }
+    ```
+  }];
+  let arguments = (ins OptionalAttr<DictionaryAttr>:$facts);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "(`facts` $facts^)? attr-dict-with-keyword $body";
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The nodes in the order of the body, which is that of their indices in an
+    /// artifact.
+    auto getNodes() { return getBody().getOps<::adaptive::ProgramNodeOpInterface>(); }
+  }];
+}
+
+// A node of the depth program; its result stands for it in edges.
+class Adaptive_NodeOp<string mnemonic, list<Trait> traits = []>
+    : Adaptive_Op<mnemonic, traits # [HasParent<"ProgramOp">, Adaptive_ProgramNodeOpInterface,
+                                      DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
+  let results = (outs Adaptive_NodeType:$node);
+}
+
+def Adaptive_EmbedNodeOp : Adaptive_NodeOp<"node.embed"> {
+  let summary = "where a row enters the program";
+  let description = [{
+    The row has got a slot, its `token` is set; it goes on at `next`.
+    ```mlir
+    adaptive.program {
+      %embed = adaptive.node.embed next %emit
+      %emit = adaptive.node.emit next %embed
+    }
+    ```
+  }];
+  let arguments = (ins Adaptive_NodeType:$next);
+  let assemblyFormat = "`next` $next attr-dict";
+}
+
+def Adaptive_RunNodeOp : Adaptive_NodeOp<"node.run", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "launches a stage over the rows that wait here";
+  let description = [{
+    The rows append KV to the level of the stage, if it has one, and go on at
+    `next`.
+
+    C1: the stage exists.
     ```mlir
     adaptive.stage @step reads ["token"] writes ["token"] depth 0 {
     ^bb0(%t: tensor<?xi32>):
       adaptive.yield %t : tensor<?xi32>
     }
-    adaptive.program [
-      {kind = "embed", next = 1},
-      {kind = "sample", stage = @step, next = 2},
-      {kind = "emit", next = 0}
-    ]
+    adaptive.program {
+      %embed = adaptive.node.embed next %step
+      %step = adaptive.node.run @step next %emit
+      %emit = adaptive.node.emit next %embed
+    }
     ```
   }];
-  let arguments = (ins ArrayAttr:$nodes, OptionalAttr<DictionaryAttr>:$facts);
-  let assemblyFormat = "$nodes (`facts` $facts^)? attr-dict";
-  let hasVerifier = 1;
+  let arguments = (ins FlatSymbolRefAttr:$stage, Adaptive_NodeType:$next);
+  let assemblyFormat = "$stage `next` $next attr-dict";
+}
+
+def Adaptive_BranchNodeOp : Adaptive_NodeOp<"node.branch", [DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "parts the rows by the decision of the stage before";
+  let description = [{
+    Rows whose `decision` is 1 leave: they go to `yes`, the others to `no`. `owes`
+    is the first node whose KV a leaving row has skipped: under `exact` the row
+    becomes a debt that waits there, under `propagate` it is a node whose stages
+    fill that KV from the row's state at once. Rows in catch-up never leave.
+
+    C1: the site is an `exit_entry`.
+    ```mlir
+    adaptive.exit_entry @e1 index 0 depth 1 criterion margin threshold 1.0 fill exact
+    adaptive.program {
+      %embed = adaptive.node.embed next %branch
+      %branch = adaptive.node.branch @e1 yes %emit no %emit owes %end
+      %emit = adaptive.node.emit next %embed
+      %end = adaptive.node.end
+    }
+    ```
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$site, Adaptive_NodeType:$yes, Adaptive_NodeType:$no,
+                       Adaptive_NodeType:$owes);
+  let assemblyFormat = "$site `yes` $yes `no` $no `owes` $owes attr-dict";
+}
+
+def Adaptive_FilterNodeOp : Adaptive_NodeOp<"node.filter"> {
+  let summary = "parts the rows by their flags";
+  let description = [{
+    Rows that have the flags go to `yes`, the others to `no`.
+    ```mlir
+    adaptive.program {
+      %embed = adaptive.node.embed next %filter
+      %filter = adaptive.node.filter emits yes %emit no %end
+      %emit = adaptive.node.emit next %embed
+      %end = adaptive.node.end
+    }
+    ```
+  }];
+  let arguments = (ins Adaptive_RowFlagsAttr:$flags, Adaptive_NodeType:$yes, Adaptive_NodeType:$no);
+  let assemblyFormat = "custom<Keyword>($flags) `yes` $yes `no` $no attr-dict";
+}
+
+def Adaptive_EmitNodeOp : Adaptive_NodeOp<"node.emit"> {
+  let summary = "hands the token of a row to its sequence";
+  let description = [{
+    The sequence goes on at `next` with the following position.
+    ```mlir
+    adaptive.program {
+      %embed = adaptive.node.embed next %emit
+      %emit = adaptive.node.emit next %embed
+    }
+    ```
+  }];
+  let arguments = (ins Adaptive_NodeType:$next);
+  let assemblyFormat = "`next` $next attr-dict";
+}
+
+def Adaptive_EndNodeOp : Adaptive_NodeOp<"node.end"> {
+  let summary = "where a row is done without a token";
+  let description = [{
+    Rows whose token nobody asks for end here, and chains of debts.
+    ```mlir
+    adaptive.program {
+      %embed = adaptive.node.embed next %filter
+      %filter = adaptive.node.filter emits yes %emit no %end
+      %emit = adaptive.node.emit next %embed
+      %end = adaptive.node.end
+    }
+    ```
+  }];
+  let assemblyFormat = "attr-dict";
 }
 
 } // opDocGroup

@@ -22,4 +22,12 @@ def Adaptive_KVType : TypeDef<Adaptive_Dialect, "KV"> {
   let genVerifyDecl = 1;
 }
 
+def Adaptive_NodeType : TypeDef<Adaptive_Dialect, "Node"> {
+  let mnemonic = "node";
+  let summary = "a node of the depth program";
+  let description = [{
+    An operand of this type is an edge of a `program`.
+  }];
+}
+
 #endif

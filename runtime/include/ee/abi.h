@@ -21,9 +21,10 @@
 extern "C" {
 #endif
 
-#define EE_STAGE_ABI 1
+#define EE_STAGE_ABI 2
 #define EE_POLICY_VERSION 1
 #define EE_MAX_EXITS 32
+#define EE_MAX_LAUNCH_ROWS 65536
 
 // Row flags.
 enum {

@@ -107,22 +107,24 @@ struct StageEntry {
   int64_t workerScratch = 0;
   std::optional<int64_t> depth;
   std::optional<int32_t> level;
+  std::optional<int32_t> maxRows; ///< rows of a launch, at most
   std::optional<LogitsOutput> logits;
   std::optional<StageCost> cost;
 };
 
-enum class NodeKind { Embed, Stage, Decide, Retire, Sample, Emit, End };
+enum class NodeKind { Embed, Run, Branch, Filter, Emit, End };
 
 /// A node of the depth program. Edges are indexes of nodes, -1 where the kind
 /// has no such edge.
 struct ProgramNode {
   NodeKind kind = NodeKind::End;
   int32_t stage = -1;
-  int32_t level = -1; ///< the level a stage node appends to
-  int32_t exit = -1;
+  int32_t appends = -1; ///< the level that the stage of a run node appends to
+  int32_t site = -1;    ///< the exit whose decision a branch reads
+  uint32_t flags = 0;   ///< EE_ROW_*: what a filter asks for
   int32_t next = -1;
-  int32_t leave = -1;
-  int32_t stay = -1;
+  int32_t yes = -1;
+  int32_t no = -1;
   int32_t owes = -1;
 };
 
@@ -231,7 +233,7 @@ struct Manifest {
 };
 
 /// Version of the artifact format that this runtime reads.
-inline constexpr int64_t artifactFormatVersion = 1;
+inline constexpr int64_t artifactFormatVersion = 2;
 
 /// Parses and checks manifest.json. The error names the first bad field and
 /// what would be accepted.

@@ -89,7 +89,8 @@ struct SessionOptions {
   /// Pay all debts before a sequence ends, and start pages cleared, so that
   /// the KV of all layers can be compared.
   bool completeKv = false;
-  /// Rows of one launch of a sampling stage: bounds the arena.
+  /// Rows of one launch of a stage that has a limit of its own (those that
+  /// sample): the smaller one holds. Bounds the arena.
   int64_t sampleRows = 32;
   /// Records that requests choose from; empty means the manifest's seeds.
   std::vector<ee_policy> policies;

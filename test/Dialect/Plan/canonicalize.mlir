@@ -10,4 +10,11 @@ adaptive.stage @s reads ["token"] writes ["token"] level @level depth 0 {
   adaptive.yield %t : tensor<?xi32>
 }
 // CHECK: adaptive.program
-adaptive.program [{kind = "embed", next = 1}, {kind = "stage", stage = @s, next = 0}]
+adaptive.program {
+  // CHECK-NEXT: %embed = adaptive.node.embed next %s
+  %embed = adaptive.node.embed next %s
+  // CHECK-NEXT: %s = adaptive.node.run @s next %emit
+  %s = adaptive.node.run @s next %emit
+  // CHECK-NEXT: %emit = adaptive.node.emit next %embed
+  %emit = adaptive.node.emit next %embed
+}

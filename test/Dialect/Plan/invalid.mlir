@@ -103,51 +103,188 @@ adaptive.stage @s reads ["token"] writes ["token"] depth 0 exit 32 {
 
 // -----
 
-// program C1
-// expected-error @+1 {{node 1 must be a dictionary with a kind}}
-adaptive.program [{kind = "embed", next = 1}, {next = 0}]
+// stage C6
+// expected-error @+1 {{max_rows must lie in [1, 65536], but got 0}}
+adaptive.stage @s reads ["token"] writes ["token"] depth 0 max_rows 0 {
+^bb0(%t: tensor<?xi32>):
+  adaptive.yield %t : tensor<?xi32>
+}
+
+// -----
+
+// stage C6
+// expected-error @+1 {{max_rows must lie in [1, 65536], but got 65537}}
+adaptive.stage @s reads ["token"] writes ["token"] depth 0 max_rows 65537 {
+^bb0(%t: tensor<?xi32>):
+  adaptive.yield %t : tensor<?xi32>
+}
 
 // -----
 
 // program C1
-// expected-error @+1 {{node 0 must be a dictionary with a kind}}
-adaptive.program [7]
+// expected-error @+1 {{body must take no arguments, but takes 1}}
+adaptive.program {
+^bb0(%x: !adaptive.node):
+  %embed = adaptive.node.embed next %emit
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// program C1
+adaptive.program {
+  %embed = adaptive.node.embed next %warp
+  // expected-error @+1 {{is in a program, which holds nodes only}}
+  %warp = "test.warp"(%emit) : (!adaptive.node) -> !adaptive.node
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// program: kinds are those of the dialect.
+adaptive.program {
+  // expected-error @+1 {{custom op 'adaptive.node.warp' is unknown}}
+  %embed = adaptive.node.warp next %embed
+}
+
+// -----
+
+// program: every edge leads to a node.
+adaptive.program {
+  // expected-error @+1 {{use of undeclared SSA value name}}
+  %embed = adaptive.node.embed next %nowhere
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// program: edges are no values of other types.
+adaptive.program {
+  // expected-error @+1 {{operand #0 must be a node of the depth program, but got 'i32'}}
+  %embed = "adaptive.node.embed"(%x) : (i32) -> !adaptive.node
+  %x = "test.value"() : () -> i32
+}
+
+// -----
+
+// program: edges stay within one program.
+adaptive.program {
+  %embed = adaptive.node.embed next %emit
+  %emit = adaptive.node.emit next %embed
+}
+// expected-error @+1 {{op expects parent op 'adaptive.program'}}
+%end = adaptive.node.end
 
 // -----
 
 // program C2
-// expected-error @+1 {{edge next of node 1 leads to node 2 of 2}}
-adaptive.program [{kind = "embed", next = 1}, {kind = "emit", next = 2}]
+// expected-error @+1 {{must have an embed node}}
+adaptive.program {
+  %emit = adaptive.node.emit next %end
+  %end = adaptive.node.end
+}
 
 // -----
 
 // program C2
-// expected-error @+1 {{edge leave of node 1 leads to node -1 of 2}}
-adaptive.program [{kind = "embed", next = 1}, {kind = "decide", leave = -1, stay = 0}]
+adaptive.program {
+  %embed = adaptive.node.embed next %emit
+  // expected-error @+1 {{is a second embed node, one is accepted}}
+  %again = adaptive.node.embed next %emit
+  %emit = adaptive.node.emit next %embed
+}
 
 // -----
 
 // program C3
-// expected-error @+1 {{node 1 names no stage: @absent}}
-adaptive.program [{kind = "embed", next = 1}, {kind = "stage", stage = @absent, next = 0}]
+adaptive.program {
+  %embed = adaptive.node.embed next %filter
+  // expected-error @+1 {{leads to embed, which only emit may}}
+  %filter = adaptive.node.filter emits yes %emit no %embed
+  %emit = adaptive.node.emit next %embed
+}
 
 // -----
 
 // program C4
-// expected-error @+1 {{node 0 must be the embed node}}
-adaptive.program [{kind = "emit", next = 0}]
-
-// -----
-
-// program C4
-// expected-error @+1 {{node 0 must be the embed node}}
-adaptive.program []
+adaptive.program {
+  %embed = adaptive.node.embed next %filter
+  %filter = adaptive.node.filter emits yes %emit no %end
+  // expected-error @+1 {{must lead to embed or end, but leads to adaptive.node.filter}}
+  %emit = adaptive.node.emit next %filter
+  %end = adaptive.node.end
+}
 
 // -----
 
 // program C5
-// expected-error @+1 {{node 1 cannot be reached from node 0}}
-adaptive.program [{kind = "embed", next = 0}, {kind = "emit", next = 0}]
+// expected-error @+1 {{must have an emit node}}
+adaptive.program {
+  %embed = adaptive.node.embed next %end
+  %end = adaptive.node.end
+}
+
+// -----
+
+// program C6
+adaptive.program {
+  %embed = adaptive.node.embed next %filter
+  // expected-error @+1 {{is on a cycle that runs no stage}}
+  %filter = adaptive.node.filter emits yes %emit no %other
+  %other = adaptive.node.filter emits yes %emit no %filter
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// program C7
+adaptive.program {
+  %embed = adaptive.node.embed next %emit
+  %emit = adaptive.node.emit next %embed
+  // expected-error @+1 {{cannot be reached from embed}}
+  %end = adaptive.node.end
+}
+
+// -----
+
+// node.run C1
+adaptive.program {
+  %embed = adaptive.node.embed next %run
+  // expected-error @+1 {{must name a stage, but got @absent}}
+  %run = adaptive.node.run @absent next %emit
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// node.run C1: a level is no stage.
+adaptive.kv_level @level layers 0 to 2 heads 1 head_dim 4 page 16 fill exact
+adaptive.program {
+  %embed = adaptive.node.embed next %run
+  // expected-error @+1 {{must name a stage, but got @level}}
+  %run = adaptive.node.run @level next %emit
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// node.branch C1
+adaptive.program {
+  %embed = adaptive.node.embed next %branch
+  // expected-error @+1 {{must name an exit_entry, but got @e1}}
+  %branch = adaptive.node.branch @e1 yes %emit no %emit owes %emit
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// node.filter: flags are those of a row.
+adaptive.program {
+  %embed = adaptive.node.embed next %filter
+  // expected-error @+1 {{expected}}
+  %filter = adaptive.node.filter waits yes %emit no %emit
+  %emit = adaptive.node.emit next %embed
+}
 
 // -----
 

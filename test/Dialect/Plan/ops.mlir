@@ -19,8 +19,8 @@ adaptive.stage @first reads ["token"] writes ["state", "decision", "score"] leve
 }
 adaptive.weight @table : tensor<8x8xf32> source "m.onnx" tensor "t"
 
-// CHECK-LABEL: adaptive.stage @draw reads ["state"] writes ["token"] depth 2 {
-adaptive.stage @draw reads ["state"] writes ["token"] depth 2 {
+// CHECK-LABEL: adaptive.stage @draw reads ["state"] writes ["token"] depth 2 max_rows 32 {
+adaptive.stage @draw reads ["state"] writes ["token"] depth 2 max_rows 32 {
 ^bb0(%l: tensor<?x8xf32>):
   %t = adaptive.sample %l : tensor<?x8xf32> -> tensor<?xi32>
   adaptive.yield %t : tensor<?xi32>
@@ -38,9 +38,20 @@ func.func @copy(%h: tensor<?x8xf32>, %d: tensor<?xi1>) {
   return
 }
 
-// CHECK: adaptive.program [{kind = "embed", next = 1 : i64}, {kind = "stage", next = 2 : i64, stage = @first}, {exit = 0 : i64, kind = "decide", leave = 3 : i64, stay = 3 : i64}, {kind = "sample", next = 4 : i64, stage = @draw}, {kind = "emit", next = 0 : i64}] facts {depth = 30 : i64}
-adaptive.program [
-  {kind = "embed", next = 1}, {kind = "stage", stage = @first, next = 2},
-  {kind = "decide", exit = 0, leave = 3, stay = 3},
-  {kind = "sample", stage = @draw, next = 4}, {kind = "emit", next = 0}]
-  facts {depth = 30}
+// CHECK-LABEL: adaptive.program facts {depth = 30 : i64} {
+adaptive.program facts {depth = 30} {
+  // CHECK-NEXT: %embed = adaptive.node.embed next %first
+  %0 = adaptive.node.embed next %1
+  // CHECK-NEXT: %first = adaptive.node.run @first next %at_e2
+  %1 = adaptive.node.run @first next %2
+  // CHECK-NEXT: %at_e2 = adaptive.node.branch @e2 yes %draw no %emits owes %end
+  %2 = adaptive.node.branch @e2 yes %4 no %3 owes %6
+  // CHECK-NEXT: %emits = adaptive.node.filter emits yes %draw no %end
+  %3 = adaptive.node.filter emits yes %4 no %6
+  // CHECK-NEXT: %draw = adaptive.node.run @draw next %emit
+  %4 = adaptive.node.run @draw next %5
+  // CHECK-NEXT: %emit = adaptive.node.emit next %embed
+  %5 = adaptive.node.emit next %0
+  // CHECK-NEXT: %end = adaptive.node.end
+  %6 = adaptive.node.end
+}

@@ -365,6 +365,12 @@ const std::map<std::string, std::string> &conformance::opsWithoutKernel() {
       {"leave", "changes which rows are in the launch, which no function of "
                 "tensors can: cut into stages before kernels are made"},
       {"model", "cut into stages"},
+      {"node.branch", "interpreted by the runtime"},
+      {"node.embed", "interpreted by the runtime"},
+      {"node.emit", "interpreted by the runtime"},
+      {"node.end", "interpreted by the runtime"},
+      {"node.filter", "interpreted by the runtime"},
+      {"node.run", "interpreted by the runtime"},
       {"program", "interpreted by the runtime"},
       {"recurse", "unrolled into layers"},
       {"stage", "a sequence of kernels"},
