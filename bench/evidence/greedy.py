@@ -105,7 +105,7 @@ def unpack_part(bench, options):
     artifact, model = bench.artifact("q4"), bench.model()
     stored, equal, wrong = initialisers(model / "model.onnx"), 0, []
     for entry in json.loads((artifact / "manifest.json").read_text())["weights"]:
-        if entry["dtype"] != "q4":
+        if entry["format"] != "q4":
             continue
         raw = np.fromfile(artifact / entry["file"], np.uint8, entry["bytes"], offset=entry["offset"])
         name = entry["name"]

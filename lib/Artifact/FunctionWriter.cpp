@@ -41,10 +41,8 @@ static Array weightsOf(ModuleOp module, const cpu::FunctionSignature &signature,
   SymbolTable symbols(module);
   Array weights;
   for (const std::string &name : signature.weights) {
-    Operation *op = symbols.lookup(name);
-    auto type =
-        cast<RankedTensorType>(isa<TableOp>(op) ? cast<TableOp>(op).getType()
-                                                : cast<WeightOp>(op).getType());
+    RankedTensorType type =
+        symbols.lookup<WeightOpInterface>(name).getWeightType();
     Array shape;
     for (int64_t extent : type.getShape())
       shape.push_back(extent);
@@ -53,9 +51,9 @@ static Array weightsOf(ModuleOp module, const cpu::FunctionSignature &signature,
                              {"file", weightFile},
                              {"offset", int64_t(place.offset)},
                              {"bytes", int64_t(place.bytes)},
+                             {"format", "plain"},
                              {"dtype", cpu::dtypeName(type.getElementType())},
-                             {"shape", std::move(shape)},
-                             {"layout", "plain"}});
+                             {"shape", std::move(shape)}});
   }
   return weights;
 }

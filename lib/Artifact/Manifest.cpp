@@ -64,17 +64,15 @@ static Array weightsOf(const cpu::CodePlan &plan,
     Array shape{packing.n};
     if (packing.format != cpu::Format::Plain)
       shape.push_back(packing.k);
-    weights.push_back(
-        Object{{"name", entry.symbol},
-               {"file", file},
-               {"offset", int64_t(place.offset)},
-               {"bytes", int64_t(place.bytes)},
-               {"dtype", packing.format == cpu::Format::Plain
-                             ? StringRef("f32")
-                             : cpu::formatName(packing.format)},
-               {"shape", std::move(shape)},
-               {"layout",
-                packing.format == cpu::Format::Plain ? "plain" : "panel64"}});
+    Object listed{{"name", entry.symbol},
+                  {"file", file},
+                  {"offset", int64_t(place.offset)},
+                  {"bytes", int64_t(place.bytes)},
+                  {"format", cpu::formatName(packing.format)},
+                  {"shape", std::move(shape)}};
+    if (packing.format == cpu::Format::Plain)
+      listed["dtype"] = "f32";
+    weights.push_back(std::move(listed));
   }
   return weights;
 }

@@ -16,9 +16,7 @@ using namespace mlir;
 using namespace adaptive;
 
 static RankedTensorType typeOf(Operation *op) {
-  Type type = isa<TableOp>(op) ? cast<TableOp>(op).getType()
-                               : cast<WeightOp>(op).getType();
-  return cast<RankedTensorType>(type);
+  return cast<WeightOpInterface>(op).getWeightType();
 }
 
 static uint64_t widthOf(Type element) {

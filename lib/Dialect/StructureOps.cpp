@@ -61,6 +61,11 @@ LogicalResult WeightOp::verify() {
     return emitOpError(
         "a value stands alone: source and tensor must be empty, and it is not "
         "transposed");
+  if (getFormat().value_or(WeightFormat::Plain) != WeightFormat::Plain &&
+      type.getRank() != 2)
+    return emitOpError("format ")
+           << stringifyWeightFormat(*getFormat())
+           << " needs a matrix, but got " << type;
   return success();
 }
 
@@ -82,11 +87,8 @@ static Type weightType(Operation *from, SymbolTableCollection &symbols,
                        FlatSymbolRefAttr name) {
   Operation *target =
       symbols.lookupNearestSymbolFrom(from->getParentOfType<ModuleOp>(), name);
-  if (auto weight = dyn_cast_or_null<WeightOp>(target))
-    return weight.getType();
-  if (auto table = dyn_cast_or_null<TableOp>(target))
-    return table.getType();
-  return {};
+  auto weight = dyn_cast_or_null<WeightOpInterface>(target);
+  return weight ? weight.getWeightType() : Type();
 }
 
 LogicalResult UseOp::verifySymbolUses(SymbolTableCollection &symbols) {

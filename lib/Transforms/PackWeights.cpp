@@ -5,8 +5,6 @@
 #include "AdaptiveDialect/Transforms/Passes.h"
 #include "AdaptiveDialect/Transforms/WeightFormats.h"
 
-#include "llvm/ADT/StringSet.h"
-
 namespace adaptive {
 #define GEN_PASS_DEF_PACKWEIGHTS
 #include "AdaptiveDialect/Transforms/Passes.h.inc"
@@ -29,30 +27,29 @@ struct PackWeights : adaptive::impl::PackWeightsBase<PackWeights> {
   using Base::Base;
 
   void runOnOperation() override {
-    StringRef headPacking = headFormat(format, head);
-    for (StringRef name : {StringRef(format), headPacking})
+    StringRef headName = headFormat(format, head);
+    for (StringRef name : {StringRef(format), headName})
       if (!isWeightFormat(name)) {
         getOperation().emitError(
             "weight format must be f32, bf16, q8 or q4, but got '")
             << name << "'";
         return signalPassFailure();
       }
+    WeightFormat ofLayers = *symbolizeWeightFormat(format);
+    WeightFormat ofHead = *symbolizeWeightFormat(headName);
 
     SymbolTable symbols(getOperation());
-    auto assign = [&](StringRef weight, StringRef packing) {
-      Operation *op = symbols.lookup(weight);
+    auto assign = [&](StringRef name, WeightFormat chosen) {
+      auto weight = symbols.lookup<WeightOp>(name);
       // A matrix that a head reads as well keeps the head's format.
-      if (!op || (op->hasAttr("packing") && op->getAttr("packing") != plain()))
-        return;
-      op->setAttr("packing", StringAttr::get(&getContext(), packing));
+      if (weight && weight.getFormat() == WeightFormat::Plain)
+        weight.setFormat(chosen);
     };
     for (auto op : getOperation().getOps<WeightOp>())
-      op->setAttr("packing", plain());
-    for (auto op : getOperation().getOps<TableOp>())
-      op->setAttr("packing", plain());
+      op.setFormat(WeightFormat::Plain);
     getOperation().walk([&](UseOp use) {
       if (isMatrixUse(use.getResult()))
-        assign(use.getWeight(), headPacking);
+        assign(use.getWeight(), ofHead);
     });
     getOperation().walk([&](LayersOp layers) {
       auto block = symbols.lookup<BlockOp>(layers.getCallee());
@@ -62,10 +59,8 @@ struct PackWeights : adaptive::impl::PackWeightsBase<PackWeights> {
             assign(cast<FlatSymbolRefAttr>(
                        cast<ArrayAttr>(entry)[argument.getArgNumber() - 1])
                        .getValue(),
-                   format);
+                   ofLayers);
     });
   }
-
-  StringAttr plain() { return StringAttr::get(&getContext(), "plain"); }
 };
 } // namespace

@@ -107,10 +107,12 @@ void readWeights(const Field &root, Manifest &m) {
       entry.at("bytes").fail("reaches beyond the end of " +
                              inQuotes(m.files[weight.file].path) + " (" +
                              std::to_string(fileBytes) + " bytes)");
-    weight.dtype = entry.at("dtype").string(64);
+    weight.format =
+        entry.at("format").oneOf({"plain", "f32", "bf16", "q8", "q4"});
+    if (weight.format == "plain")
+      weight.dtype = entry.at("dtype").string(64);
     for (const Field &extent : entry.at("shape").items(16))
       weight.shape.push_back(extent.integer(0, maxSize));
-    weight.layout = entry.at("layout").string(256);
     m.weights.push_back(std::move(weight));
   }
 }

@@ -10,9 +10,9 @@
 // UNKNOWN: error: exit-lowering 'nonsense' is unknown; accepted are masked, grouped, or a registered pass
 
 // CHECK: adaptive.exit_entry @e1 index 0 depth 1 criterion probe threshold 5.000000e-01 fill propagate
-// CHECK: adaptive.weight @table {{.*}}packing = "q8"
-// CHECK: adaptive.weight @w {{.*}}packing = "plain"
-// CHECK: adaptive.weight @m {{.*}}packing = "q4"
+// CHECK: adaptive.weight @table {{.*}} format q8{{$}}
+// CHECK: adaptive.weight @w {{.*}} format plain{{$}}
+// CHECK: adaptive.weight @m {{.*}} format q4{{$}}
 // MASKED: adaptive.kv_level @level0 layers 0 to 2 {{.*}} page 64 fill exact
 // MASKED-NOT: adaptive.kv_level
 // MASKED: adaptive.stage @trunk0

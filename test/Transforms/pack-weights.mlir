@@ -9,36 +9,36 @@
 // The pass decides anew when it runs again.
 // RUN: ee-opt %s --pass-pipeline='builtin.module(adaptive-pack-weights{format=bf16},adaptive-pack-weights{format=q4})' | FileCheck %s --check-prefixes=CHECK,Q4
 
-// Q4: adaptive.weight @embed {{.*}}packing = "q8"
-// Q8: adaptive.weight @embed {{.*}}packing = "q8"
-// HEAD: adaptive.weight @embed {{.*}}packing = "bf16"
-// DEFAULT: adaptive.weight @embed {{.*}}packing = "f32"
+// Q4: adaptive.weight @embed {{.*}} format q8{{$}}
+// Q8: adaptive.weight @embed {{.*}} format q8{{$}}
+// HEAD: adaptive.weight @embed {{.*}} format bf16{{$}}
+// DEFAULT: adaptive.weight @embed {{.*}} format f32{{$}}
 adaptive.weight @embed : tensor<8x4xf32> source "m.onnx" tensor "t"
-// Q4: adaptive.weight @head {{.*}}packing = "q8"
-// Q8: adaptive.weight @head {{.*}}packing = "q8"
-// HEAD: adaptive.weight @head {{.*}}packing = "bf16"
-// DEFAULT: adaptive.weight @head {{.*}}packing = "f32"
+// Q4: adaptive.weight @head {{.*}} format q8{{$}}
+// Q8: adaptive.weight @head {{.*}} format q8{{$}}
+// HEAD: adaptive.weight @head {{.*}} format bf16{{$}}
+// DEFAULT: adaptive.weight @head {{.*}} format f32{{$}}
 adaptive.weight @head : tensor<8x4xf32> source "m.onnx" tensor "h"
-// Q4: adaptive.weight @shared {{.*}}packing = "q8"
-// Q8: adaptive.weight @shared {{.*}}packing = "q8"
-// HEAD: adaptive.weight @shared {{.*}}packing = "bf16"
-// DEFAULT: adaptive.weight @shared {{.*}}packing = "f32"
+// Q4: adaptive.weight @shared {{.*}} format q8{{$}}
+// Q8: adaptive.weight @shared {{.*}} format q8{{$}}
+// HEAD: adaptive.weight @shared {{.*}} format bf16{{$}}
+// DEFAULT: adaptive.weight @shared {{.*}} format f32{{$}}
 adaptive.weight @shared : tensor<4x4xf32> source "m.onnx" tensor "s"
-// CHECK: adaptive.weight @scale {{.*}}packing = "plain"
+// CHECK: adaptive.weight @scale {{.*}} format plain{{$}}
 adaptive.weight @scale : tensor<4xf32> source "m.onnx" tensor "n"
-// Q4: adaptive.weight @w0 {{.*}}packing = "q4"
-// Q8: adaptive.weight @w0 {{.*}}packing = "q8"
-// HEAD: adaptive.weight @w0 {{.*}}packing = "q4"
-// DEFAULT: adaptive.weight @w0 {{.*}}packing = "f32"
+// Q4: adaptive.weight @w0 {{.*}} format q4{{$}}
+// Q8: adaptive.weight @w0 {{.*}} format q8{{$}}
+// HEAD: adaptive.weight @w0 {{.*}} format q4{{$}}
+// DEFAULT: adaptive.weight @w0 {{.*}} format f32{{$}}
 adaptive.weight @w0 : tensor<4x4xf32> source "m.onnx" tensor "w0"
-// Q4: adaptive.weight @w1 {{.*}}packing = "q4"
-// Q8: adaptive.weight @w1 {{.*}}packing = "q8"
-// HEAD: adaptive.weight @w1 {{.*}}packing = "q4"
-// DEFAULT: adaptive.weight @w1 {{.*}}packing = "f32"
+// Q4: adaptive.weight @w1 {{.*}} format q4{{$}}
+// Q8: adaptive.weight @w1 {{.*}} format q8{{$}}
+// HEAD: adaptive.weight @w1 {{.*}} format q4{{$}}
+// DEFAULT: adaptive.weight @w1 {{.*}} format f32{{$}}
 adaptive.weight @w1 : tensor<4x4xf32> source "m.onnx" tensor "w1"
-// CHECK: adaptive.weight @unread {{.*}}packing = "plain"
+// CHECK: adaptive.weight @unread {{.*}} format plain{{$}}
 adaptive.weight @unread : tensor<4x4xf32> source "m.onnx" tensor "u"
-// CHECK: adaptive.table @cos {{.*}}packing = "plain"
+// CHECK: adaptive.table @cos {{.*}}xf32>{{$}}
 adaptive.table @cos "cos" [1.0, 0.1] : tensor<8x2xf32>
 adaptive.block @b {
 ^bb0(%h: tensor<?x4xf32>, %n: tensor<4xf32>, %w: tensor<4x4xf32>, %c: tensor<8x2xf32>):

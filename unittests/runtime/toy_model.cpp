@@ -63,9 +63,9 @@ json manifest(const std::string &variant) {
                    {"file", "weights/w.bin"},
                    {"offset", 64},
                    {"bytes", 64},
+                   {"format", "plain"},
                    {"dtype", "f32"},
-                   {"shape", {16}},
-                   {"layout", "rows"}}};
+                   {"shape", {16}}}};
   m["rows"] = {
       {"row_bytes", 128},
       {"columns",

@@ -33,6 +33,14 @@ def Adaptive_NormKind : Adaptive_Enum<"NormKind", "normalisation of a row", [
   I32EnumAttrCase<"Layer", 1, "layer">]>;
 def Adaptive_NormKindAttr : EnumAttr<Adaptive_Dialect, Adaptive_NormKind, "norm">;
 
+def Adaptive_WeightFormat : Adaptive_Enum<"WeightFormat", "how the bytes of a weight are laid out for kernels", [
+  I32EnumAttrCase<"Plain", 0, "plain">,
+  I32EnumAttrCase<"F32", 1, "f32">,
+  I32EnumAttrCase<"BF16", 2, "bf16">,
+  I32EnumAttrCase<"Q8", 3, "q8">,
+  I32EnumAttrCase<"Q4", 4, "q4">]>;
+def Adaptive_WeightFormatAttr : EnumAttr<Adaptive_Dialect, Adaptive_WeightFormat, "format">;
+
 def Adaptive_RowFlags : I32BitEnumAttr<"RowFlags", "flags of a row that a program asks for", [
   I32BitEnumAttrCaseBit<"Emits", 2, "emits">]> {
   let genSpecializedAttr = 0;

@@ -41,4 +41,21 @@ def Adaptive_ProgramNodeOpInterface : OpInterface<"ProgramNodeOpInterface"> {
   ];
 }
 
+def Adaptive_WeightOpInterface : OpInterface<"WeightOpInterface"> {
+  let description = [{
+    A symbol whose tensor an artifact stores: of the file or computed at compile
+    time.
+  }];
+  let cppNamespace = "::adaptive";
+  let methods = [
+    InterfaceMethod<"Symbol under which ops use the weight.", "::llvm::StringRef",
+                    "getWeightName", (ins), "", "return $_op.getSymName();">,
+    InterfaceMethod<"Type of the tensor.", "::mlir::RankedTensorType", "getWeightType",
+                    (ins), "", "return ::llvm::cast<::mlir::RankedTensorType>($_op.getType());">,
+    InterfaceMethod<"Format of the stored bytes; none while it is not chosen.",
+                    "::std::optional<::adaptive::WeightFormat>", "getWeightFormat",
+                    (ins), "", "return $_op.getFormat();">
+  ];
+}
+
 #endif

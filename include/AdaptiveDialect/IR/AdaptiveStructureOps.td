@@ -6,6 +6,8 @@
 #define ADAPTIVE_STRUCTURE_OPS_TD
 
 include "AdaptiveDialect/IR/AdaptiveBase.td"
+include "AdaptiveDialect/IR/AdaptiveAttrs.td"
+include "AdaptiveDialect/IR/AdaptiveInterfaces.td"
 include "AdaptiveDialect/IR/AdaptiveTypes.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/RegionKindInterface.td"
@@ -21,7 +23,7 @@ def Adaptive_StructureDocGroup : OpDocGroup {
 
 let opDocGroup = Adaptive_StructureDocGroup in {
 
-def Adaptive_WeightOp : Adaptive_Op<"weight", [Symbol]> {
+def Adaptive_WeightOp : Adaptive_Op<"weight", [Symbol, Adaptive_WeightOpInterface]> {
   let summary = "names a trained tensor that stays outside the IR";
   let description = [{
     The bytes are those of tensor `tensor` in file `source` (an ONNX file, or a
@@ -29,33 +31,45 @@ def Adaptive_WeightOp : Adaptive_Op<"weight", [Symbol]> {
     transpose of this weight, so the type of the stored tensor has its two
     dimensions swapped. A small tensor may be given as `value` instead; then `source`
     and `tensor` are empty. `table` weights are computed at compile time instead.
+    `format` is what the artifact stores, once it is chosen: `plain` keeps the order
+    of the tensor, the others are formats of matrices.
 
     C1: the type is static and has at least one dimension.
     C2: `transposed` needs rank 2.
-    C3: a `value` has the weight's type and stands alone.
+    C3: a `value` has the weight's type and stands alone. C4: a `format` other than
+    `plain` needs rank 2.
 
     ```mlir
-    adaptive.weight @w0 : tensor<8x4xf32> source "m.onnx" tensor "q.weight" transposed
+    adaptive.weight @w0 : tensor<8x4xf32> source "m.onnx" tensor "q.weight" transposed format q4
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Adaptive_WeightTensor>:$type,
                        StrAttr:$source, StrAttr:$tensor, UnitAttr:$transposed,
-                       OptionalAttr<StrAttr>:$hash, OptionalAttr<ElementsAttr>:$value);
+                       OptionalAttr<StrAttr>:$hash, OptionalAttr<ElementsAttr>:$value,
+                       OptionalAttr<Adaptive_WeightFormatAttr>:$format);
   let builders = [
     OpBuilder<(ins "::llvm::StringRef":$sym_name, "::mlir::RankedTensorType":$type,
                    "::llvm::StringRef":$source, "::llvm::StringRef":$tensor,
                    "bool":$transposed, "::mlir::StringAttr":$hash), [{
       build($_builder, $_state, sym_name, type, source, tensor, transposed, hash,
             ::mlir::ElementsAttr());
+    }]>,
+    OpBuilder<(ins "::llvm::StringRef":$sym_name, "::mlir::RankedTensorType":$type,
+                   "::llvm::StringRef":$source, "::llvm::StringRef":$tensor,
+                   "bool":$transposed, "::mlir::StringAttr":$hash,
+                   "::mlir::ElementsAttr":$value), [{
+      build($_builder, $_state, sym_name, type, source, tensor, transposed, hash,
+            value, ::adaptive::WeightFormatAttr());
     }]>];
   let assemblyFormat = [{
     $sym_name `:` $type `source` $source `tensor` $tensor
-    (`transposed` $transposed^)? (`hash` $hash^)? (`value` $value^)? attr-dict
+    (`transposed` $transposed^)? (`hash` $hash^)? (`value` $value^)?
+    (`format` custom<Keyword>($format)^)? attr-dict
   }];
   let hasVerifier = 1;
 }
 
-def Adaptive_TableOp : Adaptive_Op<"table", [Symbol]> {
+def Adaptive_TableOp : Adaptive_Op<"table", [Symbol, Adaptive_WeightOpInterface]> {
   let summary = "names a rotary table that is computed at compile time";
   let description = [{
     Row p holds cos (or sin) of `p * frequencies[i]`, computed in f64 and rounded
@@ -70,6 +84,10 @@ def Adaptive_TableOp : Adaptive_Op<"table", [Symbol]> {
                        F64ArrayAttr:$frequencies, TypeAttrOf<Adaptive_WeightTensor>:$type);
   let assemblyFormat = "$sym_name $function $frequencies `:` $type attr-dict";
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Tables are plain: kernels read rows of them.
+    ::adaptive::WeightFormat getFormat() { return ::adaptive::WeightFormat::Plain; }
+  }];
 }
 
 def Adaptive_UseOp : Adaptive_Op<"use", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {

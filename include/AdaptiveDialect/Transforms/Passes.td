@@ -118,7 +118,7 @@ def PackWeights : Pass<"adaptive-pack-weights", "::mlir::ModuleOp"> {
   let description = [{
     Matrices of layers take `format`; matrices outside layers (heads, exit maps)
     and the embedding take `head`; vectors and tables stay plain. Sets the
-    attribute `packing` on weights and tables.
+    attribute `format` of weights; tables are plain.
   }];
   let options = [Option<"format", "format", "std::string", "\"f32\"", "f32, bf16, q8 or q4">,
                  Option<"head", "head", "std::string", "\"\"", "format of heads and embedding; default: format, and q8 under q4">];

@@ -289,24 +289,19 @@ private:
   }
 
   FailureOr<Packing> packingOf(Operation *user, StringRef symbol) {
-    Operation *op = symbols.lookup(symbol);
-    auto attribute = op->getAttrOfType<StringAttr>("packing");
-    auto type =
-        cast<RankedTensorType>(cast<TypeAttr>(op->getAttr("type")).getValue());
-    if (!attribute)
+    auto weight = symbols.lookup<WeightOpInterface>(symbol);
+    RankedTensorType type = weight.getWeightType();
+    std::optional<WeightFormat> chosen = weight.getWeightFormat();
+    if (!chosen)
       return user->emitOpError("weight @")
-             << symbol << " has no packing; run adaptive-pack-weights";
+             << symbol << " has no format; run adaptive-pack-weights";
     Packing packing;
-    if (attribute.getValue() == "plain") {
+    if (*chosen == WeightFormat::Plain) {
       packing.n = type.getNumElements();
       packing.k = 1;
       return packing;
     }
-    auto format = parseFormat(attribute.getValue());
-    if (!format || type.getRank() != 2)
-      return user->emitOpError("weight @")
-             << symbol << " cannot be packed as " << attribute;
-    packing.format = *format;
+    packing.format = *parseFormat(stringifyWeightFormat(*chosen));
     packing.n = type.getDimSize(0);
     packing.k = type.getDimSize(1);
     return packing;

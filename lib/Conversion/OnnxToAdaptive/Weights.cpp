@@ -141,7 +141,7 @@ void Raiser::eraseUnusedWeights() {
   llvm::SmallPtrSet<Attribute, 32> used;
   module.walk([&](UseOp use) { used.insert(use.getWeightAttr().getAttr()); });
   for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
-    if (isa<WeightOp, TableOp>(op) &&
+    if (isa<WeightOpInterface>(op) &&
         !used.contains(SymbolTable::getSymbolName(&op)))
       op.erase();
 }

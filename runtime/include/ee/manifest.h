@@ -53,9 +53,9 @@ struct WeightEntry {
   size_t file = 0; ///< index into Manifest::files
   uint64_t offset = 0;
   uint64_t bytes = 0;
-  std::string dtype;
+  std::string format; ///< plain, or panels of a matrix: f32, bf16, q8, q4
+  std::string dtype;  ///< element type of a plain weight, else empty
   std::vector<int64_t> shape;
-  std::string layout;
 };
 
 struct ColumnEntry {

@@ -30,6 +30,24 @@ adaptive.weight @w : tensor<4xf32> source "m.onnx" tensor "w" value dense<0.0> :
 
 // -----
 
+// weight C4
+// expected-error @+1 {{format q4 needs a matrix, but got 'tensor<4xf32>'}}
+adaptive.weight @w : tensor<4xf32> source "m.onnx" tensor "w" format q4
+
+// -----
+
+// weight: formats are those of the dialect.
+// expected-error @+1 {{expected}}
+adaptive.weight @w : tensor<8x4xf32> source "m.onnx" tensor "w" format banana
+
+// -----
+
+// weight: a format is no string.
+// expected-error @+1 {{attribute 'format' failed to satisfy constraint}}
+"adaptive.weight"() {sym_name = "w", type = tensor<8x4xf32>, source = "m.onnx", tensor = "w", format = "q4"} : () -> ()
+
+// -----
+
 // table C1
 // expected-error @+1 {{type must be [positions, 2], but got 'tensor<8x3xf32>'}}
 adaptive.table @t "cos" [1.0, 0.5] : tensor<8x3xf32>

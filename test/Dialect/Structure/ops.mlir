@@ -10,6 +10,8 @@ adaptive.weight @a : tensor<64x64xf32> source "m.onnx" tensor "a" transposed
 adaptive.weight @b : tensor<64x64xf32> source "m.onnx" tensor "b" hash "00ff"
 // CHECK: adaptive.weight @one : tensor<2xf32> source "" tensor "" value dense<1.000000e+00> : tensor<2xf32>
 adaptive.weight @one : tensor<2xf32> source "" tensor "" value dense<1.0> : tensor<2xf32>
+// CHECK: adaptive.weight @q : tensor<64x64xf32> source "m.onnx" tensor "q" transposed format q4{{$}}
+adaptive.weight @q : tensor<64x64xf32> source "m.onnx" tensor "q" transposed format q4
 // CHECK: adaptive.table @cos "cos" [1.000000e+00, 1.000000e-02] : tensor<512x2xf32>
 adaptive.table @cos "cos" [1.0, 0.01] : tensor<512x2xf32>
 adaptive.table @sin "sin" [1.0, 0.01] : tensor<512x2xf32>
