@@ -141,10 +141,9 @@ LogicalResult EagerHead::lower(ModelOp model, ExitPointOpInterface exit) {
   // crosses the cut; under propagate the state fills it.
   Value state =
       exit.getKVFill() == KVFill::Propagate ? exit.getExitState() : Value();
-  auto name = exit->getAttrOfType<StringAttr>("name");
-  auto leave = LeaveOp::create(
-      builder, exit.getLoc(), decision, state, exit.getExitIndex(),
-      exit.getExitDepth(), exit.getKVFill(), name ? name.getValue() : "exit");
+  auto leave = LeaveOp::create(builder, exit.getLoc(), decision, state,
+                               exit.getExitIndex(), exit.getExitDepth(),
+                               exit.getKVFill(), exit.getExitName());
   builder.createBlock(&leave.getBody());
   IRMapping early;
   if (last)

@@ -21,35 +21,21 @@ static StringRef dtypeOf(Type element) {
   return element.isF32() ? "f32" : "i32";
 }
 
-static int64_t fact(DictionaryAttr facts, StringRef name) {
-  auto value = facts ? facts.getAs<IntegerAttr>(name) : IntegerAttr();
-  return value ? value.getInt() : 0;
-}
-
-static Object modelOf(ModuleOp module, const cpu::CodePlan &plan,
-                      const ArtifactContents &contents) {
+static Object modelOf(ModuleOp module, const ArtifactContents &contents) {
   ProgramOp program = *module.getOps<ProgramOp>().begin();
-  DictionaryAttr facts = program.getFactsAttr();
-  int64_t hidden = 0, vocab = 0;
-  for (const cpu::Column &column : plan.columns)
-    if (column.element.isF32())
-      hidden = std::max(hidden, column.width);
-  for (const auto &stage : plan.stages)
-    vocab = std::max(vocab, stage->logitsWidth);
   Array eos;
   for (int64_t id : contents.eos)
     eos.push_back(id);
   Array inputs;
-  if (auto list = facts ? facts.getAs<ArrayAttr>("inputs") : ArrayAttr())
-    for (auto input : list.getAsRange<DictionaryAttr>())
-      inputs.push_back(
-          Object{{"name", input.getAs<StringAttr>("name").getValue()},
-                 {"role", input.getAs<StringAttr>("role").getValue()}});
+  if (ArrayAttr list = program.getInputsAttr())
+    for (auto input : list.getAsRange<InputAttr>())
+      inputs.push_back(Object{{"name", input.getName()},
+                              {"role", stringifyInputRole(input.getRole())}});
   return Object{{"name", contents.name},
-                {"vocab", vocab},
-                {"hidden", hidden},
-                {"layers", fact(facts, "layers")},
-                {"max_position", fact(facts, "max_position")},
+                {"vocab", int64_t(program.getVocab())},
+                {"hidden", int64_t(program.getHidden())},
+                {"layers", int64_t(program.getLayers())},
+                {"max_position", int64_t(program.getMaxPosition())},
                 {"eos", std::move(eos)},
                 {"inputs", std::move(inputs)}};
 }
@@ -259,7 +245,7 @@ std::string adaptive::manifestText(ModuleOp module, const cpu::CodePlan &plan,
                              {"offset", column.offset}});
   Object manifest = manifestBase("decoder", contents, files, cpu::profileName);
   manifest["stage_abi"] = EE_STAGE_ABI;
-  manifest["model"] = modelOf(module, plan, contents);
+  manifest["model"] = modelOf(module, contents);
   manifest["formats"] =
       Object{{"linear", contents.linearFormat}, {"head", contents.headFormat}};
   manifest["weights"] = weightsOf(plan, places, weightFile);

@@ -61,6 +61,9 @@ static LogicalResult verifyExitPlace(Operation *op, int64_t index,
 
 int64_t ExitOp::getExitDepth() { return getDepth(); }
 int64_t ExitOp::getExitIndex() { return getIndex(); }
+StringRef ExitOp::getExitName() { return getName(); }
+Criterion ExitOp::getExitCriterion() { return getCriterion(); }
+llvm::APFloat ExitOp::getExitThreshold() { return getThreshold(); }
 Value ExitOp::getExitScore() { return getScore(); }
 Value ExitOp::getExitState() { return getState(); }
 KVFill ExitOp::getKVFill() { return getFill(); }

@@ -90,6 +90,22 @@ static Operation *findIdleCycle(ProgramOp program) {
   return nullptr;
 }
 
+LogicalResult ProgramOp::verify() {
+  // Bounds of the loader.
+  struct {
+    StringRef name;
+    int64_t value, most;
+  } facts[] = {{"vocab", int64_t(getVocab()), 1 << 24},
+               {"hidden", int64_t(getHidden()), 1 << 24},
+               {"layers", int64_t(getLayers()), 65536},
+               {"max_position", int64_t(getMaxPosition()), 1 << 30}};
+  for (auto &[name, value, most] : facts)
+    if (value < 1 || value > most)
+      return emitOpError(name)
+             << " must lie in [1, " << most << "], but got " << value;
+  return success();
+}
+
 LogicalResult ProgramOp::verifyRegions() {
   Block &body = getBody().front();
   if (body.getNumArguments() != 0)

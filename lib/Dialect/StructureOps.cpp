@@ -63,9 +63,8 @@ LogicalResult WeightOp::verify() {
         "transposed");
   if (getFormat().value_or(WeightFormat::Plain) != WeightFormat::Plain &&
       type.getRank() != 2)
-    return emitOpError("format ")
-           << stringifyWeightFormat(*getFormat())
-           << " needs a matrix, but got " << type;
+    return emitOpError("format ") << stringifyWeightFormat(*getFormat())
+                                  << " needs a matrix, but got " << type;
   return success();
 }
 

@@ -17,30 +17,34 @@ using namespace adaptive;
 namespace {
 struct RecordExits : adaptive::impl::RecordExitsBase<RecordExits> {
   void runOnOperation() override {
-    SmallVector<ExitOp> exits;
-    getOperation().walk([&](ExitOp exit) { exits.push_back(exit); });
-    llvm::sort(exits,
-               [](ExitOp a, ExitOp b) { return a.getIndex() < b.getIndex(); });
+    SmallVector<ExitPointOpInterface> exits;
+    getOperation().walk(
+        [&](ExitPointOpInterface exit) { exits.push_back(exit); });
+    llvm::stable_sort(exits,
+                      [](ExitPointOpInterface a, ExitPointOpInterface b) {
+                        return a.getExitIndex() < b.getExitIndex();
+                      });
     OpBuilder builder = OpBuilder::atBlockBegin(getOperation().getBody());
     for (auto [index, exit] : llvm::enumerate(exits)) {
-      if (exit.getIndex() != index) {
-        exit.emitOpError(
+      if (exit.getExitIndex() != int64_t(index)) {
+        exit->emitOpError(
             "indices of exits must count from 0 without gaps, expected ")
-            << index << ", but got " << exit.getIndex();
+            << index << ", but got " << exit.getExitIndex();
         return signalPassFailure();
       }
-      if (exit.getFill() != exits[0].getFill()) {
-        exit.emitOpError("fill must be that of exit \"")
-            << exits[0].getName() << "\": all exits of a model share it";
+      if (exit.getKVFill() != exits[0].getKVFill()) {
+        exit->emitOpError("fill must be that of exit \"")
+            << exits[0].getExitName() << "\": all exits of a model share it";
         return signalPassFailure();
       }
-      if (getOperation().lookupSymbol(exit.getName())) {
-        exit.emitOpError("name \"") << exit.getName() << "\" is taken";
+      if (getOperation().lookupSymbol(exit.getExitName())) {
+        exit->emitOpError("name \"") << exit.getExitName() << "\" is taken";
         return signalPassFailure();
       }
-      ExitEntryOp::create(builder, exit.getLoc(), exit.getName(),
-                          exit.getIndex(), exit.getDepth(), exit.getCriterion(),
-                          exit.getThreshold(), exit.getFill());
+      ExitEntryOp::create(builder, exit.getLoc(), exit.getExitName(),
+                          exit.getExitIndex(), exit.getExitDepth(),
+                          exit.getExitCriterion(), exit.getExitThreshold(),
+                          exit.getKVFill());
     }
   }
 };

@@ -88,6 +88,9 @@ struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
               getOperation().lookupSymbol(leave.getName())))
         return leave.emitOpError("needs exit_entry @")
                << leave.getName() << ", as adaptive-record-exits makes";
+    if (!widthOfFirst<SampleOp>(model))
+      return model.emitOpError(
+          "must sample, as adaptive-insert-sampling makes it");
     SmallVector<Piece> trunk, ends;
     cut(model, trunk, ends);
     int64_t order = 0;
@@ -162,6 +165,27 @@ struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
               emitFill(builder, model, piece, columns, later));
     emitProgram(builder, model, trunk, ends, fills);
     return success();
+  }
+
+  /// Width of the rows that the first op of a kind reads; 0 without one.
+  template <typename OpT> static int64_t widthOfFirst(ModelOp model) {
+    int64_t width = 0;
+    model.walk([&](OpT op) {
+      width = cast<RankedTensorType>(op->getOperand(0).getType()).getDimSize(1);
+      return WalkResult::interrupt();
+    });
+    return width;
+  }
+
+  /// Width of the residual stream, 0 when there is none.
+  static int64_t hiddenWidth(ModelOp model) {
+    if (int64_t width = widthOfFirst<LayersOp>(model))
+      return width;
+    int64_t width = 0;
+    model.walk([&](EmbedOp embed) {
+      width = embed.getResult().getType().getDimSize(1);
+    });
+    return width;
   }
 
   /// Cuts at leaves, and behind the last op that appends KV.
@@ -340,16 +364,13 @@ struct SplitStages : adaptive::impl::SplitStagesBase<SplitStages> {
   void emitProgram(OpBuilder &builder, ModelOp model, ArrayRef<Piece> trunk,
                    ArrayRef<Piece> ends,
                    ArrayRef<SmallVector<std::string>> fills) {
-    NamedAttrList facts;
-    if (DictionaryAttr given = model.getFactsAttr())
-      facts.append(given.begin(), given.end());
-    facts.set("max_position", model.getMaxPositionAttr());
-    facts.set("layers", builder.getI64IntegerAttr(trunk.back().depth));
     Location loc = model.getLoc();
-    auto program = ProgramOp::create(builder, loc,
-                                     facts.getDictionary(builder.getContext()));
+    auto program = ProgramOp::create(
+        builder, loc, widthOfFirst<SampleOp>(model), hiddenWidth(model),
+        trunk.back().depth, model.getMaxPosition(), model.getInputsAttr());
     OpBuilder::InsertionGuard guard(builder);
-    Block *body = builder.createBlock(&program.getBody());
+    Block *body = &program.getBody().emplaceBlock();
+    builder.setInsertionPointToStart(body);
     auto run = [&](StringRef stage, Value next) -> Value {
       builder.setInsertionPointToStart(body);
       return RunNodeOp::create(builder, loc, stage, next);

@@ -25,7 +25,7 @@
 // EXACT: adaptive.sample
 // EXACT-NOT: adaptive.stage
 // Rows that owe entries run the layers they skipped: owes is stay.
-// EXACT: adaptive.program facts {layers = 2 : i64, max_position = 8 : i64} {
+// EXACT: adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
 // EXACT-NEXT: %embed = adaptive.node.embed next %trunk0
 // EXACT-NEXT: %trunk0 = adaptive.node.run @trunk0 next %at_e1
 // EXACT-NEXT: %at_e1 = adaptive.node.branch @e1 yes %exit0 no %trunk1 owes %trunk1

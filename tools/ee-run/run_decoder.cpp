@@ -88,6 +88,13 @@ Arrays runDecoder(const Model &model, const RunFlags &flags, Arrays inputs) {
       idsName = input.name;
     else if (input.role == ee::InputRole::AttentionMask)
       maskName = input.name;
+  // The file's own name, or the usual one.
+  if (idsName != "input_ids" && inputs.count("input_ids") &&
+      !inputs.count(idsName)) {
+    auto usual = inputs.extract("input_ids");
+    usual.key() = idsName;
+    inputs.insert(std::move(usual));
+  }
   for (auto &[name, array] : inputs) {
     bool isMask = !maskName.empty() && name == maskName;
     if (name != idsName && name != "enabled" && name != "script" && !isMask)

@@ -41,6 +41,28 @@ def Adaptive_WeightFormat : Adaptive_Enum<"WeightFormat", "how the bytes of a we
   I32EnumAttrCase<"Q4", 4, "q4">]>;
 def Adaptive_WeightFormatAttr : EnumAttr<Adaptive_Dialect, Adaptive_WeightFormat, "format">;
 
+def Adaptive_InputRole : Adaptive_Enum<"InputRole", "what an input of the file means", [
+  I32EnumAttrCase<"InputIds", 0, "input_ids">,
+  I32EnumAttrCase<"AttentionMask", 1, "attention_mask">,
+  I32EnumAttrCase<"PositionIds", 2, "position_ids">,
+  I32EnumAttrCase<"CachePosition", 3, "cache_position">,
+  I32EnumAttrCase<"Past", 4, "past">]>;
+
+def Adaptive_InputAttr : AttrDef<Adaptive_Dialect, "Input"> {
+  let mnemonic = "input";
+  let summary = "an input of the file a model came from";
+  let description = [{
+    Its name in the file, and what the runtime feeds it with.
+    ```mlir
+    #adaptive.input<"input_ids" : input_ids>
+    ```
+  }];
+  let parameters = (ins StringRefParameter<"name in the file">:$name,
+                        EnumParameter<Adaptive_InputRole>:$role);
+  let assemblyFormat = "`<` $name `:` $role `>`";
+}
+def Adaptive_InputsAttr : TypedArrayAttrBase<Adaptive_InputAttr, "inputs of a model">;
+
 def Adaptive_RowFlags : I32BitEnumAttr<"RowFlags", "flags of a row that a program asks for", [
   I32BitEnumAttrCaseBit<"Emits", 2, "emits">]> {
   let genSpecializedAttr = 0;

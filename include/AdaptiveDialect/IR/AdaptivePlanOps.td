@@ -121,19 +121,21 @@ def Adaptive_ProgramOp : Adaptive_Op<"program", GraphRegionNoTerminator.traits #
     The body is a graph region of `node` ops: an edge is an operand, the value of
     the node it leads to, so that an edge to nowhere cannot be written. The token
     loop is in it: `emit` leads back to `embed`. The order of the nodes means
-    nothing; `facts` are those of the model, with its largest position and its
-    depth.
+    nothing. What an artifact says about the model stands here: ids there are,
+    width of the residual stream, unrolled layers, positions a sequence may have,
+    inputs of the file.
 
     C1: the body takes no arguments and holds nodes only. C2: one node is `embed`.
     C3: only `emit` leads back to it. C4: `emit` leads to `embed` or `end`.
     C5: there is an `emit`. C6: every cycle within a token passes a `run`.
-    C7: every node can be reached from `embed`.
+    C7: every node can be reached from `embed`. C8: `vocab` and `hidden` lie in
+    [1, 2^24], `layers` in [1, 65536], `max_position` in [1, 2^30].
     ```mlir
     adaptive.stage @step reads ["token"] writes ["token"] depth 0 max_rows 32 {
     ^bb0(%t: tensor<?xi32>):
       adaptive.yield %t : tensor<?xi32>
     }
-    adaptive.program {
+    adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
       %embed = adaptive.node.embed next %filter
       %filter = adaptive.node.filter emits yes %step no %end
       %step = adaptive.node.run @step next %emit
@@ -142,9 +144,13 @@ def Adaptive_ProgramOp : Adaptive_Op<"program", GraphRegionNoTerminator.traits #
     }
     ```
   }];
-  let arguments = (ins OptionalAttr<DictionaryAttr>:$facts);
+  let arguments = (ins I64Attr:$vocab, I64Attr:$hidden, I64Attr:$layers, I64Attr:$max_position,
+                       OptionalAttr<Adaptive_InputsAttr>:$inputs);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "(`facts` $facts^)? attr-dict-with-keyword $body";
+  let assemblyFormat = [{
+    `vocab` $vocab `hidden` $hidden `layers` $layers `max_position` $max_position (`inputs` $inputs^)? attr-dict-with-keyword $body
+  }];
+  let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     /// The nodes in the order of the body, which is that of their indices in an
@@ -165,7 +171,7 @@ def Adaptive_EmbedNodeOp : Adaptive_NodeOp<"node.embed"> {
   let description = [{
     The row has got a slot, its `token` is set; it goes on at `next`.
     ```mlir
-    adaptive.program {
+    adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
       %embed = adaptive.node.embed next %emit
       %emit = adaptive.node.emit next %embed
     }
@@ -187,7 +193,7 @@ def Adaptive_RunNodeOp : Adaptive_NodeOp<"node.run", [DeclareOpInterfaceMethods<
     ^bb0(%t: tensor<?xi32>):
       adaptive.yield %t : tensor<?xi32>
     }
-    adaptive.program {
+    adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
       %embed = adaptive.node.embed next %step
       %step = adaptive.node.run @step next %emit
       %emit = adaptive.node.emit next %embed
@@ -209,7 +215,7 @@ def Adaptive_BranchNodeOp : Adaptive_NodeOp<"node.branch", [DeclareOpInterfaceMe
     C1: the site is an `exit_entry`.
     ```mlir
     adaptive.exit_entry @e1 index 0 depth 1 criterion margin threshold 1.0 fill exact
-    adaptive.program {
+    adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
       %embed = adaptive.node.embed next %branch
       %branch = adaptive.node.branch @e1 yes %emit no %emit owes %end
       %emit = adaptive.node.emit next %embed
@@ -227,7 +233,7 @@ def Adaptive_FilterNodeOp : Adaptive_NodeOp<"node.filter"> {
   let description = [{
     Rows that have the flags go to `yes`, the others to `no`.
     ```mlir
-    adaptive.program {
+    adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
       %embed = adaptive.node.embed next %filter
       %filter = adaptive.node.filter emits yes %emit no %end
       %emit = adaptive.node.emit next %embed
@@ -244,7 +250,7 @@ def Adaptive_EmitNodeOp : Adaptive_NodeOp<"node.emit"> {
   let description = [{
     The sequence goes on at `next` with the following position.
     ```mlir
-    adaptive.program {
+    adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
       %embed = adaptive.node.embed next %emit
       %emit = adaptive.node.emit next %embed
     }
@@ -259,7 +265,7 @@ def Adaptive_EndNodeOp : Adaptive_NodeOp<"node.end"> {
   let description = [{
     Rows whose token nobody asks for end here, and chains of debts.
     ```mlir
-    adaptive.program {
+    adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
       %embed = adaptive.node.embed next %filter
       %filter = adaptive.node.filter emits yes %emit no %end
       %emit = adaptive.node.emit next %embed

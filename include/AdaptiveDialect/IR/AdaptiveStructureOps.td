@@ -109,7 +109,8 @@ def Adaptive_ModelOp : Adaptive_Op<"model", [IsolatedFromAbove, Symbol, SingleBl
   let description = [{
     The region takes the token ids of the rows and yields their logits. Sequence
     and position of a row are implicit: rows carry them, ops that need them
-    (`rope`, `kv_append`, `attend`) read them.
+    (`rope`, `kv_append`, `attend`) read them. `inputs` are those of the file, by
+    which a user feeds the model.
 
     C1: one argument `tensor<?xi32>`. C2: the terminator is a `yield` of one
     value, C3: of `tensor<?xVxf32>` (or, once sampling is part of the model,
@@ -127,10 +128,10 @@ def Adaptive_ModelOp : Adaptive_Op<"model", [IsolatedFromAbove, Symbol, SingleBl
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$max_position,
-                       OptionalAttr<DictionaryAttr>:$facts);
+                       OptionalAttr<Adaptive_InputsAttr>:$inputs);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
-    $sym_name `max_position` $max_position (`facts` $facts^)? attr-dict-with-keyword $body
+    $sym_name `max_position` $max_position (`inputs` $inputs^)? attr-dict-with-keyword $body
   }];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;

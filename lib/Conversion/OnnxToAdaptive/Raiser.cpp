@@ -100,6 +100,14 @@ static bool feedsExit(Value argument) {
   });
 }
 
+/// Notes by which name the file knows what the runtime feeds.
+void Raiser::addInput(BlockArgument argument, InputRole role) {
+  auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(),
+                                                    "onnx.name");
+  if (name)
+    inputs.push_back(InputAttr::get(builder.getContext(), name, role));
+}
+
 LogicalResult Raiser::bindArguments() {
   auto nameOfArgument = [&](unsigned i) {
     auto name = function.getArgAttrOfType<StringAttr>(i, "onnx.name");
@@ -118,6 +126,7 @@ LogicalResult Raiser::bindArguments() {
     if (!position)
       continue;
     values[argument] = CacheInput{argument.getArgNumber()};
+    addInput(argument, InputRole::Past);
     SymExpr length = info.shape[*position];
     if (anyCache)
       shapes.symbols.unify(past, length);
@@ -164,13 +173,17 @@ LogicalResult Raiser::bindArguments() {
       if (!batch.isConstant(1))
         batchAxis.push_back({Factor::Batch, batch, 0});
       values[argument] = TokenIds{{batchAxis, rowAxis}};
+      addInput(argument, InputRole::InputIds);
     } else if (name == "attention_mask" && rank == 2) {
       values[argument] =
           MaskValue::uniform(1); // all tokens of a sequence are there
+      addInput(argument, InputRole::AttentionMask);
     } else if (name == "position_ids" && element.isInteger() && rank == 2) {
       values[argument] = AffineIndex{{0, 1}, past};
+      addInput(argument, InputRole::PositionIds);
     } else if (name == "cache_position" && element.isInteger() && rank == 1) {
       values[argument] = AffineIndex{{1}, past};
+      addInput(argument, InputRole::CachePosition);
     } else if (element.isInteger(1) && rank == 2 &&
                (name == "enabled" || feedsExit(argument))) {
       values[argument] = RowFlag{i};
@@ -442,8 +455,9 @@ LogicalResult Raiser::run() {
   if (failed(bindArguments()))
     return failure();
   builder.setInsertionPoint(function);
-  model = ModelOp::create(builder, function.getLoc(), function.getSymName(),
-                          maxPosition, DictionaryAttr());
+  model = ModelOp::create(
+      builder, function.getLoc(), function.getSymName(), maxPosition,
+      inputs.empty() ? ArrayAttr() : builder.getArrayAttr(inputs));
   Block &body = model.getBody().emplaceBlock();
   body.addArgument(
       RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type()),

@@ -32,6 +32,7 @@ private:
   //===-- Raiser.cpp
   //--------------------------------------------------------===//
   llvm::LogicalResult bindArguments();
+  void addInput(mlir::BlockArgument argument, InputRole role);
   void visit(NodeOp node);
   void apply(NodeOp node, Results results);
   const Abstract &get(mlir::Value value) const;
@@ -172,6 +173,7 @@ private:
   ModelOp model;
   SymExpr batch, sequence, past; ///< sizes; `past` is 0 without cache
   std::optional<unsigned> idsArgument;
+  llvm::SmallVector<mlir::Attribute> inputs; ///< #adaptive.input
   llvm::StringMap<mlir::Value> uses;
   llvm::DenseMap<mlir::Attribute, std::string>
       madeWeights; ///< symbols by what they hold

@@ -95,12 +95,9 @@ struct ExitsGrouped : adaptive::impl::ExitsGroupedBase<ExitsGrouped> {
 
     Value state =
         exit.getKVFill() == KVFill::Propagate ? exit.getExitState() : Value();
-    auto leave =
-        LeaveOp::create(builder, loc, decision, state, exit.getExitIndex(),
-                        exit.getExitDepth(), exit.getKVFill(),
-                        exit->getAttrOfType<StringAttr>("name")
-                            ? exit->getAttrOfType<StringAttr>("name").getValue()
-                            : StringRef("exit"));
+    auto leave = LeaveOp::create(builder, loc, decision, state,
+                                 exit.getExitIndex(), exit.getExitDepth(),
+                                 exit.getKVFill(), exit.getExitName());
     builder.createBlock(&leave.getBody());
     if (!scoreNeedsValue) {
       // Clone what the exit value needs and nothing before the leave provides.

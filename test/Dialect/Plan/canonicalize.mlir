@@ -10,7 +10,7 @@ adaptive.stage @s reads ["token"] writes ["token"] level @level depth 0 {
   adaptive.yield %t : tensor<?xi32>
 }
 // CHECK: adaptive.program
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   // CHECK-NEXT: %embed = adaptive.node.embed next %s
   %embed = adaptive.node.embed next %s
   // CHECK-NEXT: %s = adaptive.node.run @s next %emit

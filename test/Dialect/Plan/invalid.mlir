@@ -123,7 +123,7 @@ adaptive.stage @s reads ["token"] writes ["token"] depth 0 max_rows 65537 {
 
 // program C1
 // expected-error @+1 {{body must take no arguments, but takes 1}}
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
 ^bb0(%x: !adaptive.node):
   %embed = adaptive.node.embed next %emit
   %emit = adaptive.node.emit next %embed
@@ -132,7 +132,7 @@ adaptive.program {
 // -----
 
 // program C1
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %warp
   // expected-error @+1 {{is in a program, which holds nodes only}}
   %warp = "test.warp"(%emit) : (!adaptive.node) -> !adaptive.node
@@ -142,7 +142,7 @@ adaptive.program {
 // -----
 
 // program: kinds are those of the dialect.
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   // expected-error @+1 {{custom op 'adaptive.node.warp' is unknown}}
   %embed = adaptive.node.warp next %embed
 }
@@ -150,7 +150,7 @@ adaptive.program {
 // -----
 
 // program: every edge leads to a node.
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   // expected-error @+1 {{use of undeclared SSA value name}}
   %embed = adaptive.node.embed next %nowhere
   %emit = adaptive.node.emit next %embed
@@ -159,7 +159,7 @@ adaptive.program {
 // -----
 
 // program: edges are no values of other types.
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   // expected-error @+1 {{operand #0 must be a node of the depth program, but got 'i32'}}
   %embed = "adaptive.node.embed"(%x) : (i32) -> !adaptive.node
   %x = "test.value"() : () -> i32
@@ -168,7 +168,7 @@ adaptive.program {
 // -----
 
 // program: edges stay within one program.
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %emit
   %emit = adaptive.node.emit next %embed
 }
@@ -179,7 +179,7 @@ adaptive.program {
 
 // program C2
 // expected-error @+1 {{must have an embed node}}
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %emit = adaptive.node.emit next %end
   %end = adaptive.node.end
 }
@@ -187,7 +187,7 @@ adaptive.program {
 // -----
 
 // program C2
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %emit
   // expected-error @+1 {{is a second embed node, one is accepted}}
   %again = adaptive.node.embed next %emit
@@ -197,7 +197,7 @@ adaptive.program {
 // -----
 
 // program C3
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %filter
   // expected-error @+1 {{leads to embed, which only emit may}}
   %filter = adaptive.node.filter emits yes %emit no %embed
@@ -207,7 +207,7 @@ adaptive.program {
 // -----
 
 // program C4
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %filter
   %filter = adaptive.node.filter emits yes %emit no %end
   // expected-error @+1 {{must lead to embed or end, but leads to adaptive.node.filter}}
@@ -219,7 +219,7 @@ adaptive.program {
 
 // program C5
 // expected-error @+1 {{must have an emit node}}
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %end
   %end = adaptive.node.end
 }
@@ -227,7 +227,7 @@ adaptive.program {
 // -----
 
 // program C6
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %filter
   // expected-error @+1 {{is on a cycle that runs no stage}}
   %filter = adaptive.node.filter emits yes %emit no %other
@@ -238,7 +238,7 @@ adaptive.program {
 // -----
 
 // program C7
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %emit
   %emit = adaptive.node.emit next %embed
   // expected-error @+1 {{cannot be reached from embed}}
@@ -247,8 +247,53 @@ adaptive.program {
 
 // -----
 
+// program C8
+// expected-error @+1 {{vocab must lie in [1, 16777216], but got 0}}
+adaptive.program vocab 0 hidden 4 layers 2 max_position 8 {
+  %embed = adaptive.node.embed next %emit
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// program C8
+// expected-error @+1 {{hidden must lie in [1, 16777216], but got -4}}
+adaptive.program vocab 8 hidden -4 layers 2 max_position 8 {
+  %embed = adaptive.node.embed next %emit
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// program C8
+// expected-error @+1 {{layers must lie in [1, 65536], but got 0}}
+adaptive.program vocab 8 hidden 4 layers 0 max_position 8 {
+  %embed = adaptive.node.embed next %emit
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// program C8
+// expected-error @+1 {{max_position must lie in [1, 1073741824], but got 1073741825}}
+adaptive.program vocab 8 hidden 4 layers 2 max_position 1073741825 {
+  %embed = adaptive.node.embed next %emit
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
+// program: inputs have roles.
+// expected-error @+1 {{attribute 'inputs' failed to satisfy constraint: inputs of a model}}
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 inputs ["ids"] {
+  %embed = adaptive.node.embed next %emit
+  %emit = adaptive.node.emit next %embed
+}
+
+// -----
+
 // node.run C1
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %run
   // expected-error @+1 {{must name a stage, but got @absent}}
   %run = adaptive.node.run @absent next %emit
@@ -259,7 +304,7 @@ adaptive.program {
 
 // node.run C1: a level is no stage.
 adaptive.kv_level @level layers 0 to 2 heads 1 head_dim 4 page 16 fill exact
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %run
   // expected-error @+1 {{must name a stage, but got @level}}
   %run = adaptive.node.run @level next %emit
@@ -269,7 +314,7 @@ adaptive.program {
 // -----
 
 // node.branch C1
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %branch
   // expected-error @+1 {{must name an exit_entry, but got @e1}}
   %branch = adaptive.node.branch @e1 yes %emit no %emit owes %emit
@@ -279,9 +324,9 @@ adaptive.program {
 // -----
 
 // node.filter: flags are those of a row.
-adaptive.program {
+adaptive.program vocab 8 hidden 4 layers 2 max_position 8 {
   %embed = adaptive.node.embed next %filter
-  // expected-error @+1 {{expected}}
+  // expected-error @+1 {{expected one of [emits]}}
   %filter = adaptive.node.filter waits yes %emit no %emit
   %emit = adaptive.node.emit next %embed
 }

@@ -38,8 +38,8 @@ func.func @copy(%h: tensor<?x8xf32>, %d: tensor<?xi1>) {
   return
 }
 
-// CHECK-LABEL: adaptive.program facts {depth = 30 : i64} {
-adaptive.program facts {depth = 30} {
+// CHECK-LABEL: adaptive.program vocab 8 hidden 4 layers 30 max_position 64 inputs [#adaptive.input<"ids" : input_ids>, #adaptive.input<"mask" : attention_mask>] {
+adaptive.program vocab 8 hidden 4 layers 30 max_position 64 inputs [#adaptive.input<"ids" : input_ids>, #adaptive.input<"mask" : attention_mask>] {
   // CHECK-NEXT: %embed = adaptive.node.embed next %first
   %0 = adaptive.node.embed next %1
   // CHECK-NEXT: %first = adaptive.node.run @first next %at_e2

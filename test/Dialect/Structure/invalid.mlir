@@ -37,7 +37,7 @@ adaptive.weight @w : tensor<4xf32> source "m.onnx" tensor "w" format q4
 // -----
 
 // weight: formats are those of the dialect.
-// expected-error @+1 {{expected}}
+// expected-error @+1 {{expected one of [plain, f32, bf16, q8, q4]}}
 adaptive.weight @w : tensor<8x4xf32> source "m.onnx" tensor "w" format banana
 
 // -----

@@ -24,9 +24,9 @@ adaptive.block @mlp {
   adaptive.yield %y : tensor<?x64xf32>
 }
 
-// CHECK-LABEL: adaptive.model @decoder max_position 512 facts {vocab = 320 : i64} {
+// CHECK-LABEL: adaptive.model @decoder max_position 512 inputs [#adaptive.input<"input_ids" : input_ids>] {
 // CHECK-NEXT: ^bb0(%[[IDS:.*]]: tensor<?xi32>):
-adaptive.model @decoder max_position 512 facts {vocab = 320} {
+adaptive.model @decoder max_position 512 inputs [#adaptive.input<"input_ids" : input_ids>] {
 ^bb0(%ids: tensor<?xi32>):
   // CHECK: %[[EMBED:.*]] = adaptive.use @embed : tensor<320x64xf32>
   %table = adaptive.use @embed : tensor<320x64xf32>
